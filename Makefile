@@ -1,0 +1,83 @@
+# Every target brings what it needs; `make` alone lists them.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+RUNTIME ?= auto
+SEED ?=
+TARGET ?=
+ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+OPTIONS := --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(foreach t,$(TARGET),--target $(t)) $(ARGS)
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{sub("%","NAME",$$1); printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "settings: RUNTIME=auto|local  SEED=42  TARGET='channel redis'  PYTHON=python3.12"
+
+.PHONY: experiment-%
+experiment-%: $(READY) ## run one experiment, e.g. make experiment-crash
+	@$(BIN)/python -m harness.services
+	@$(BIN)/harness run $* $(OPTIONS)
+
+.PHONY: test
+test: $(READY) ## run all tests, on real servers
+	@$(BIN)/python -m harness.services
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: $(READY) ## ruff, mypy strict and the import directions
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: bench
+bench: $(READY) ## measure the instrument beside its peers, as ratios within one run
+	@$(BIN)/python -m bench.reconcile $(ARGS)
+
+.PHONY: list
+list: $(READY) ## show experiments and targets
+	@$(BIN)/harness list
+
+.PHONY: doctor
+doctor: $(READY) ## say what this machine can run
+	@$(BIN)/harness doctor
+
+.PHONY: servers
+servers: $(READY) ## bring the real servers into the cache
+	@$(BIN)/python -m harness.services
+
+.PHONY: recover
+recover: $(READY) ## remove what a killed harness left behind
+	@$(BIN)/harness recover
+
+.PHONY: lock
+lock: $(READY) ## resolve the dependencies anew into requirements.lock
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes \
+		--no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements.lock
+
+.PHONY: clean
+clean: ## remove the virtual environment and everything built; results stay
+	@if [ -x $(BIN)/harness ]; then $(BIN)/harness recover; fi
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is missing or older than 3.11; name a newer one: make PYTHON=python3.12 ..." >&2; exit 4; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 4; }
+	@echo "virtual environment: $$($(PYTHON) --version), $$(grep -c == requirements.lock) packages with checked hashes" >&2
+	@rm -rf .venv && $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock \
+		| awk '/^Collecting/{printf "." > "/dev/stderr"} /^Installing/{printf " installing" > "/dev/stderr"} END{print "" > "/dev/stderr"}'
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $(READY)

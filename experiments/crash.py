@@ -1,0 +1,42 @@
+"""What is lost when the dispatcher is killed while events are queued (scenario 1)."""
+
+from harness.experiment import Experiment, Observed, PlannedFault, Trigger, Variant, steady
+from harness.model import Predicted
+from harness.predict import AtKill, crash
+
+# 200 events/s against 5 workers of 50 ms: the backlog grows by 100 events/s.
+SETTINGS = {"workers": 5, "handler_time_s": 0.05, "capacity": 1000}
+RATE_PER_S = 200
+
+
+def predict(seen: Observed) -> Predicted:
+    """Expect to lose what was in memory at the kill, as the probe last saw it."""
+    workers = seen.settings.get("workers")
+    at = AtKill(
+        queue_length=seen.queue_length,
+        in_flight=seen.in_flight,
+        rate_per_s=RATE_PER_S,
+        workers=None if workers is None else int(workers),
+        blind_s=seen.blind_s,
+    )
+    return crash(at, seen.queue_survives_crash, seen.in_hand_survives_crash)
+
+
+def _kill(condition: str, at_s: float) -> PlannedFault:
+    return PlannedFault("sigkill", Trigger(condition=condition, at_s=at_s))
+
+
+EXPERIMENT = Experiment(
+    name="crash",
+    hypothesis=(
+        "A dispatcher that is killed loses what it held in memory and nothing else: "
+        "the queue and the workers' hands for a channel, the hands for a plain Redis list, "
+        "nothing for a Redis stream or Kafka."
+    ),
+    variants=(
+        Variant("", steady(RATE_PER_S, 9), (_kill("queue_length >= 500", 5.0),), SETTINGS),
+        Variant("full", steady(RATE_PER_S, 14), (_kill("queue_length >= 1000", 10.5),), SETTINGS),
+    ),
+    targets=("channel", "redis-list", "redis", "kafka"),
+    predict=predict,
+)

@@ -1,0 +1,207 @@
+"""Bounds on what a run may cost, and the judgement against them.
+
+The order is error > inconclusive > fail > pass: what could not be measured is never a
+pass, and a run that does not prove its fault says nothing about the target.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import UsageError
+from harness.model import Counts, Judgement, Verdict
+
+Bound = Annotated[int, Field(ge=0)]
+ANY_TARGET = "default"
+
+
+class Budget(BaseModel):
+    """What one run may cost; a bound that is not given is not judged.
+
+    ``max_lost``, ``max_duplicated``, ``max_unresolved`` and ``min_sent`` count events;
+    ``max_loss_ratio`` is lost / acked; ``recovery_s_max`` is in seconds.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_lost: Bound | None = None
+    max_loss_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_duplicated: Bound | None = None
+    max_unresolved: Bound | None = None
+    min_sent: Bound | None = None
+    recovery_s_max: Annotated[float, Field(gt=0)] | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Return whether no bound on a loss or cost is given (``min_sent`` is none)."""
+        return all(v is None for k, v in self.model_dump().items() if k != "min_sent")
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """The budgets of all experiments: per experiment, optionally per variant, per target."""
+
+    tables: Mapping[str, object]
+    file: Path
+
+    def find(self, experiment: str, variant: str, target: str) -> Budget | None:
+        """Return the most specific budget; None when there is none.
+
+        Looked up in this order: variant and target, variant and default, target, default.
+        A variant that has a table of its own never falls back to the experiment's.
+
+        Raises:
+            UsageError: the budget that applies is wrong.
+        """
+        where = [experiment, variant] if variant else [experiment]
+        table = self._table(where)
+        for name in (target, ANY_TARGET):
+            if isinstance(table.get(name), dict):
+                return self._budget([*where, name], table[name])
+        return None
+
+    def check(self) -> None:
+        """Read every budget, so that a mistake in any of them is told at once.
+
+        Raises:
+            UsageError: a budget is wrong.
+        """
+        for path, table in _leaves(self.tables, ()):
+            self._budget(list(path), table)
+
+    def _table(self, path: Sequence[str]) -> Mapping[str, object]:
+        table: object = self.tables
+        for part in path:
+            table = table.get(part, {}) if isinstance(table, dict) else {}
+        return table if isinstance(table, dict) else {}
+
+    def _budget(self, path: Sequence[str], table: object) -> Budget:
+        try:
+            return Budget.model_validate(table)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join(str(part) for part in problem["loc"])
+            raise UsageError(
+                f"{self.file}: [{'.'.join(path)}] {key}: {problem['msg']}; known bounds are "
+                + ", ".join(Budget.model_fields)
+            ) from None
+
+
+def _leaves(
+    table: Mapping[str, object], path: tuple[str, ...]
+) -> Sequence[tuple[tuple[str, ...], object]]:
+    """Return the tables that hold bounds rather than further tables."""
+    found: list[tuple[tuple[str, ...], object]] = []
+    inner = {name: value for name, value in table.items() if isinstance(value, dict)}
+    if path and (not inner or len(inner) < len(table)):
+        found.append((path, table))
+    for name, value in inner.items():
+        found += _leaves(value, (*path, name))
+    return found
+
+
+def load_budgets(path: Path) -> Budgets:
+    """Read ``budgets.toml``; a missing file means no budgets, so nothing can pass.
+
+    Raises:
+        UsageError: it is not TOML, or a budget in it is wrong.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        tables = {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
+    budgets = Budgets(tables, path)
+    budgets.check()
+    return budgets
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a judgement rests on besides the counts.
+
+    Attributes:
+        errors: why the instrument itself failed.
+        doubts: why the run says nothing about the target.
+        not_measured: classes that were not measured.
+        recovery_s: seconds until service was back; None when not measured.
+    """
+
+    errors: Sequence[str] = ()
+    doubts: Sequence[str] = ()
+    not_measured: frozenset[str] = frozenset()
+    recovery_s: float | None = None
+
+
+def judge(counts: Counts, budget: Budget | None, findings: Findings) -> Judgement:
+    """Return the verdict: error > inconclusive > fail > pass.
+
+    Fails regardless of any budget: events persisted that were refused, never sent, or
+    altered. No budget can allow a target to lie.
+    """
+    if findings.errors:
+        return _judgement(Verdict.ERROR, findings.errors)
+    doubts = [*findings.doubts, *_doubts(counts, budget, findings)]
+    if doubts or budget is None:
+        return _judgement(Verdict.INCONCLUSIVE, doubts)
+    breaches = [*_violations(counts), *_breaches(counts, budget, findings)]
+    if breaches:
+        return _judgement(Verdict.FAIL, breaches)
+    return Judgement(Verdict.PASS, f"within budget: {_within(counts)}")
+
+
+def _judgement(verdict: Verdict, reasons: Sequence[str]) -> Judgement:
+    return Judgement(verdict, "; ".join(reasons), tuple(reasons))
+
+
+def _doubts(counts: Counts, budget: Budget | None, findings: Findings) -> list[str]:
+    doubts = []
+    if counts.sent == 0:
+        doubts.append("nothing was sent")
+    elif counts.acked == 0:
+        doubts.append("nothing was acked, so nothing could be lost")
+    if budget is None or budget.empty:
+        return [*doubts, "no budget says what this run may cost"]
+    if budget.min_sent is not None and counts.sent < budget.min_sent:
+        doubts.append(f"only {counts.sent} events were sent, min_sent is {budget.min_sent}")
+    if budget.recovery_s_max is not None and findings.recovery_s is None:
+        doubts.append("recovery_s_max is set, and recovery was never seen")
+    return doubts
+
+
+def _violations(counts: Counts) -> list[str]:
+    told = {
+        "resurrected": "refused events were persisted",
+        "unexpected": "rows were persisted that nobody sent",
+        "corrupted": "events were persisted with another payload",
+    }
+    return [
+        f"{getattr(counts, name)} {text}" for name, text in told.items() if getattr(counts, name)
+    ]
+
+
+def _breaches(counts: Counts, budget: Budget, findings: Findings) -> list[str]:
+    ratio = counts.lost / counts.acked
+    readings: list[tuple[str, float | None, float | None]] = [
+        ("lost", counts.lost, budget.max_lost),
+        ("lost / acked", ratio, budget.max_loss_ratio),
+        ("duplicated", counts.duplicated, budget.max_duplicated),
+        ("unresolved", counts.unresolved, budget.max_unresolved),
+        ("recovery in s", findings.recovery_s, budget.recovery_s_max),
+    ]
+    return [
+        f"{name} {reading:.6g} is above the budget of {bound:.6g}"
+        for name, reading, bound in readings
+        if bound is not None and reading is not None and reading > bound
+    ]
+
+
+def _within(counts: Counts) -> str:
+    return f"{counts.lost} of {counts.acked} acked events lost, {counts.duplicated} duplicated"

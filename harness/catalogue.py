@@ -1,0 +1,137 @@
+"""Finds the experiments, targets and budgets of a project folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.budget import Budget, Budgets, load_budgets
+from harness.errors import UsageError
+from harness.experiment import Experiment, Variant
+from harness.plugins import unknown
+from harness.target import Target, load_target
+
+_PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """A project folder: ``experiments/``, ``targets/`` and ``results/``."""
+
+    root: Path
+
+    @classmethod
+    def here(cls) -> Catalogue:
+        """Return the catalogue of the working folder, or else of this installation."""
+        here = Path.cwd()
+        own = (here / "experiments").is_dir() and (here / "targets").is_dir()
+        return cls(here if own else _PROJECT)
+
+    @property
+    def runs(self) -> Path:
+        """Return the folder that holds the run folders."""
+        return self.root / "results" / "runs"
+
+    def experiment_names(self) -> list[str]:
+        """Return the names of all experiments."""
+        files = (self.root / "experiments").glob("[a-z]*.py")
+        return sorted(path.stem.replace("_", "-") for path in files)
+
+    def target_names(self) -> list[str]:
+        """Return the names of all target files."""
+        return sorted(path.stem for path in (self.root / "targets").glob("*.toml"))
+
+    def experiment(self, name: str) -> Experiment:
+        """Load one experiment by name.
+
+        Raises:
+            UsageError: there is none of that name, or its file is no experiment.
+        """
+        if name not in self.experiment_names():
+            raise UsageError(unknown("experiment", name, self.experiment_names()))
+        path = self.root / "experiments" / f"{name.replace('-', '_')}.py"
+        module_name = "lossmeter_experiment_" + re.sub(r"\W", "_", name)
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        if spec is None or spec.loader is None:
+            raise UsageError(f"{path} cannot be read as Python")
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except (SyntaxError, ImportError, NameError, TypeError) as error:
+            raise UsageError(f"{path} cannot be loaded: {error}") from None
+        experiment = getattr(module, "EXPERIMENT", None)
+        if not isinstance(experiment, Experiment):
+            raise UsageError(f"{path} does not define EXPERIMENT")
+        return experiment
+
+    def target(self, name: str) -> Target:
+        """Load one target by name, or by the path of its TOML file.
+
+        Raises:
+            UsageError: there is none, or its file is wrong.
+        """
+        if name.endswith(".toml"):
+            return load_target(Path(name))
+        if name not in self.target_names():
+            raise UsageError(unknown("target", name, self.target_names()))
+        return load_target(self.root / "targets" / f"{name}.toml")
+
+    def budgets(self) -> Budgets:
+        """Load ``experiments/budgets.toml``."""
+        return load_budgets(self.root / "experiments" / "budgets.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run to be made: an experiment's variant on a target."""
+
+    experiment: Experiment
+    variant: Variant
+    target: Target
+    budget: Budget | None
+
+    @property
+    def name(self) -> str:
+        """Return the experiment's name with the variant's."""
+        parts = (self.experiment.name, self.variant.name)
+        return "-".join(part for part in parts if part)
+
+    def environment(self) -> dict[str, str]:
+        """Return what the variant's settings mean for this target's environment."""
+        mapped = self.target.settings
+        wanted = self.variant.settings
+        return {mapped[name]: str(value) for name, value in wanted.items() if name in mapped}
+
+    def numbers(self) -> dict[str, float]:
+        """Return the numbers by which the target behaves in this run."""
+        behaviour = self.target.behaviour.model_dump(exclude_none=True)
+        told = {k: float(v) for k, v in behaviour.items() if not isinstance(v, bool)}
+        for name, value in self.variant.settings.items():
+            if name in self.target.settings and not isinstance(value, str):
+                told[name] = float(value)
+        return told
+
+
+def cells(
+    catalogue: Catalogue, experiment: Experiment, targets: Sequence[str], variants: Sequence[str]
+) -> list[Cell]:
+    """Return the runs of an experiment, target by target, variant by variant.
+
+    Raises:
+        UsageError: a target or variant does not exist.
+    """
+    by_name: Mapping[str, Variant] = {v.name or "default": v for v in experiment.variants}
+    for name in variants:
+        if name not in by_name:
+            raise UsageError(unknown(f"variant of {experiment.name}", name, by_name))
+    chosen = [by_name[name] for name in variants] or list(experiment.variants)
+    loaded = [catalogue.target(name) for name in targets or experiment.targets]
+    budgets = catalogue.budgets()
+    return [
+        Cell(experiment, variant, target, budgets.find(experiment.name, variant.name, target.name))
+        for variant in chosen
+        for target in loaded
+    ]

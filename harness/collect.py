@@ -1,0 +1,223 @@
+"""Reads what a target persisted, around every proxy, into arrays."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+from psycopg import sql
+
+from harness.errors import CollectError, UsageError
+from harness.ledger.collected import Collected
+from harness.ledger.reconcile import PAIR, ROW
+from harness.target import Persisted
+
+CONNECT_S = 5
+STATEMENT_MS = 60_000
+
+# COPY BINARY: https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format".
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\x00"
+_COPY_HEADER_BYTES = 19
+_TRAILER = struct.pack(">h", -1)
+
+# An id that is not a number, or is missing, cannot be one that was sent.
+_FOREIGN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which optional columns a query returns."""
+
+    payload_hash: bool
+    position: bool
+    persisted_at: bool
+
+
+class Auditor:
+    """Reads one target's database.
+
+    Args:
+        url: PostgreSQL URL that does not pass a proxy.
+        persisted: the target's queries.
+    """
+
+    def __init__(self, url: str, persisted: Persisted) -> None:
+        self._url = url
+        self._persisted = persisted
+
+    def check(self) -> Columns:
+        """Return the columns of the query before any load is sent.
+
+        Raises:
+            UsageError: the database cannot be reached, or a query is wrong.
+        """
+        try:
+            with self._connect() as connection:
+                columns = _columns(connection, self._persisted.query, "persisted.query")
+                for name in ("dead_letter_query", "pending_query"):
+                    query = getattr(self._persisted, name)
+                    if query is not None:
+                        _columns(connection, query, f"persisted.{name}")
+        except psycopg.OperationalError as error:
+            raise UsageError(f"persisted.database cannot be reached: {_one_line(error)}") from None
+        return columns
+
+    def count(self) -> int:
+        """Return how many rows are persisted now."""
+        with self._reading() as connection:
+            query = sql.SQL("select count(*) from ({query}) as persisted")
+            row = connection.execute(query.format(query=_raw(self._persisted.query))).fetchone()
+        return int(str(row[0])) if row else 0
+
+    def collect(self) -> Collected:
+        """Read all rows.
+
+        Raises:
+            CollectError: the database died or a query failed.
+        """
+        with self._reading() as connection:
+            columns = _columns(connection, self._persisted.query, "persisted.query")
+            return Collected(
+                _copy_rows(connection, self._persisted.query, columns),
+                _copy_pairs(connection, self._persisted.dead_letter_query),
+                _copy_pairs(connection, self._persisted.pending_query),
+            )
+
+    def settle(
+        self, drained: Callable[[], bool | None], check: Callable[[], None]
+    ) -> tuple[bool, str]:
+        """Wait until the target says it is empty and no new row has come for ``quiet_s``.
+
+        Args:
+            drained: True or False by the target's own word; None when it does not say.
+            check: called at every look; raises when the wait is pointless.
+
+        Returns:
+            Whether reads settled, and what was seen.
+        """
+        begin = time.monotonic()
+        rows, since = -1, begin
+        while time.monotonic() - begin < self._persisted.settle_limit_s:
+            check()
+            now = self.count()
+            empty = drained()
+            if now != rows or empty is False:
+                rows, since = now, time.monotonic()
+            elif time.monotonic() - since >= self._persisted.quiet_s:
+                word = "queue empty" if empty else "target does not tell its queue length"
+                return True, f"{word}, {rows} rows for {self._persisted.quiet_s:g} s"
+            time.sleep(0.1)
+        return False, (
+            f"after {self._persisted.settle_limit_s:g} s rows still arrive or the queue is "
+            f"not empty ({rows} rows)"
+        )
+
+    def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(
+            self._url,
+            autocommit=True,
+            connect_timeout=CONNECT_S,
+            options=f"-c statement_timeout={STATEMENT_MS}",
+        )
+
+    def _reading(self) -> psycopg.Connection[tuple[object, ...]]:
+        try:
+            return self._connect()
+        except psycopg.OperationalError as error:
+            raise CollectError(
+                f"what was persisted cannot be read, the database is away: {_one_line(error)}"
+            ) from None
+
+
+def _raw(query: str) -> sql.SQL:
+    # The query is the user's own, from the target file, and runs with their own rights.
+    return sql.SQL(query.strip().rstrip(";"))
+
+
+def _columns(connection: psycopg.Connection[tuple[object, ...]], query: str, where: str) -> Columns:
+    statement = sql.SQL("select * from ({query}) as persisted limit 0")
+    try:
+        cursor = connection.execute(statement.format(query=_raw(query)))
+    except psycopg.OperationalError:
+        raise
+    except psycopg.Error as error:
+        raise UsageError(f"{where} is not a query that works: {_one_line(error)}") from None
+    names = {column.name for column in cursor.description or ()}
+    for needed in ("producer", "sequence"):
+        if needed not in names:
+            raise UsageError(
+                f"{where} must return the column {needed!r}; it returns {', '.join(sorted(names))}"
+            )
+    return Columns("payload_hash" in names, "position" in names, "persisted_at" in names)
+
+
+def _copy_rows(
+    connection: psycopg.Connection[tuple[object, ...]], query: str, columns: Columns
+) -> npt.NDArray[np.void]:
+    microseconds = "(extract(epoch from persisted_at) * 1000000)"
+    fields = (
+        _integer("producer"),
+        _integer("sequence"),
+        _integer("payload_hash") if columns.payload_hash else "0::bigint",
+        _integer("position") if columns.position else "0::bigint",
+        _integer(microseconds) if columns.persisted_at else "0::bigint",
+    )
+    table = _copy_integers(connection, query, fields)
+    rows = np.empty(len(table), ROW)
+    for name, index in (("producer", 0), ("sequence", 1), ("payload_hash", 2), ("position", 3)):
+        rows[name] = table[:, index]
+    rows["persisted_ns"] = table[:, 4] * 1000
+    return rows
+
+
+def _copy_pairs(
+    connection: psycopg.Connection[tuple[object, ...]], query: str | None
+) -> npt.NDArray[np.void]:
+    if query is None:
+        return np.empty(0, PAIR)
+    table = _copy_integers(connection, query, (_integer("producer"), _integer("sequence")))
+    known = table[(table >= 0).all(axis=1)]
+    pairs = np.empty(len(known), PAIR)
+    pairs["producer"], pairs["sequence"] = known[:, 0], known[:, 1]
+    return pairs
+
+
+def _integer(expression: str) -> str:
+    return f"coalesce(({expression})::bigint, {_FOREIGN})"
+
+
+def _copy_integers(
+    connection: psycopg.Connection[tuple[object, ...]], query: str, fields: tuple[str, ...]
+) -> npt.NDArray[np.int64]:
+    """Return the fields of all rows as an array of shape (rows, fields)."""
+    statement = sql.SQL(
+        "copy (select {fields} from ({query}) as persisted) to stdout (format binary)"
+    ).format(fields=sql.SQL(", ".join(fields)), query=_raw(query))
+    try:
+        with connection.cursor() as cursor, cursor.copy(statement) as copy:
+            data = b"".join(bytes(part) for part in copy)
+    except psycopg.Error as error:
+        raise CollectError(f"what was persisted cannot be read: {_one_line(error)}") from None
+    return _parse_copy(data, len(fields))
+
+
+def _parse_copy(data: bytes, width: int) -> npt.NDArray[np.int64]:
+    if not data.startswith(_COPY_HEADER) or not data.endswith(_TRAILER):
+        raise CollectError("the database's answer to COPY broke off before its end")
+    # Without NULLs every row is as long as the next, so the bytes are an array as they are.
+    field = [("length", ">i4"), ("value", ">i8")]
+    record = np.dtype([("fields", ">i2"), ("values", field, (width,))])
+    body = data[_COPY_HEADER_BYTES : -len(_TRAILER)]
+    if len(body) % record.itemsize:
+        raise CollectError("the database's answer to COPY has rows of unequal length")
+    parsed = np.frombuffer(body, record)
+    return parsed["values"]["value"].astype(np.int64).reshape(-1, width)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

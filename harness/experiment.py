@@ -1,0 +1,194 @@
+"""An experiment as data: one question, asked of any target.
+
+Experiment = Load × timed or triggered Faults × one hypothesis sentence, in variants.
+Files in ``experiments/`` define ``EXPERIMENT``; the runner reads nothing else of them.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from harness.errors import UsageError
+from harness.model import Predicted
+
+MAX_EVENTS = 100_000_000
+MAX_LOAD_S = 3600.0
+
+_OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+    "==": operator.eq,
+}
+_CONDITION = re.compile(r"^\s*(queue_length|in_flight)\s*(>=|<=|==|>|<)\s*(\d+)\s*$")
+
+LoadState = Literal["before", "during"]
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of load at one rate."""
+
+    rate_per_s: float
+    duration_s: float
+
+    def __post_init__(self) -> None:
+        if not self.rate_per_s > 0:
+            raise UsageError(f"rate {self.rate_per_s:g}/s is not above 0")
+        if not 0 < self.duration_s <= MAX_LOAD_S:
+            raise UsageError(f"load of {self.duration_s:g} s is not within 0 to {MAX_LOAD_S:g} s")
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """An open load: events are due at absolute times, whatever the target does.
+
+    Attributes:
+        phases: one after another.
+        producers: how many ids the events are spread over, in turn.
+        payload_bytes: length of each event's payload.
+        max_in_flight: requests at once; beyond it the schedule lags, and says so.
+    """
+
+    phases: tuple[Phase, ...]
+    producers: int = 8
+    payload_bytes: int = 64
+    max_in_flight: int = 1500
+
+    def __post_init__(self) -> None:
+        if self.events > MAX_EVENTS:
+            raise UsageError(f"load of {self.events} events is above the limit of {MAX_EVENTS}")
+
+    @property
+    def events(self) -> int:
+        """Return how many events the schedule holds."""
+        return sum(round(phase.rate_per_s * phase.duration_s) for phase in self.phases)
+
+    @property
+    def duration_s(self) -> float:
+        """Return how long the schedule lasts."""
+        return sum(phase.duration_s for phase in self.phases)
+
+    def sent_by(self, producer: int) -> int:
+        """Return how many events of the schedule are ``producer``'s."""
+        return len(range(producer, self.events, self.producers))
+
+
+def steady(rate_per_s: float, duration_s: float) -> Load:
+    """Return a load of one rate."""
+    return Load(phases=(Phase(rate_per_s, duration_s),))
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """When a fault starts: before the load, or on a condition while it runs.
+
+    Attributes:
+        condition: e.g. ``queue_length >= 500``; None means at ``at_s``.
+        at_s: seconds after the first event is due; with a condition, the time at which
+            a target that does not tell its queue length is hit instead.
+        limit_s: a condition not met by then makes the run inconclusive.
+    """
+
+    condition: str | None = None
+    at_s: float = 0.0
+    limit_s: float = 30.0
+    load: LoadState = "during"
+
+    def __post_init__(self) -> None:
+        if self.condition is not None and not _CONDITION.match(self.condition):
+            raise UsageError(
+                f"condition {self.condition!r} is not of the form 'queue_length >= 500'; "
+                "queue_length and in_flight are known"
+            )
+
+    def metric(self) -> str:
+        """Return the name of what the condition watches, or an empty string."""
+        return self._parts()[0] if self.condition else ""
+
+    def holds(self, value: float) -> bool:
+        """Return whether the condition is met by ``value`` of its metric."""
+        _, compare, bound = self._parts()
+        return _OPERATORS[compare](value, bound)
+
+    def _parts(self) -> tuple[str, str, float]:
+        match = _CONDITION.match(self.condition or "")
+        if match is None:
+            raise UsageError("a trigger without a condition has no metric")
+        return match[1], match[2], float(match[3])
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFault:
+    """One fault of a variant: which, when, and for how long.
+
+    Attributes:
+        fault: name of a file in ``harness/faults``, with ``-`` for ``_``.
+        trigger: when it starts.
+        hold_s: seconds between injection and healing; None holds until all settled.
+        parameters: what the fault takes.
+    """
+
+    fault: str
+    trigger: Trigger
+    hold_s: float | None = 0.0
+    parameters: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a prediction may know: the plan, the target, and the moment of the fault.
+
+    ``queue_length`` and ``in_flight`` are the last reading of the health probe before
+    the fault; None where the target does not tell.
+    """
+
+    load: Load
+    settings: Mapping[str, float]
+    queue_survives_crash: bool | None
+    in_hand_survives_crash: bool | None
+    queue_length: int | None
+    in_flight: int | None
+    blind_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One form of the question.
+
+    Attributes:
+        name: appended to the experiment's name; empty for the only variant.
+        settings: asked of the target by logical name, e.g. ``capacity``; a target maps
+            those it has to its own, and keeps its own value for the others.
+    """
+
+    name: str
+    load: Load
+    faults: tuple[PlannedFault, ...] = ()
+    settings: Mapping[str, str | int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One question with its hypothesis.
+
+    Attributes:
+        name: as typed on the command line.
+        hypothesis: one sentence that the run can contradict.
+        variants: each is run and judged on its own.
+        targets: names of the targets asked by default.
+        predict: what the model expects, given what was observed.
+        exact: the prediction must be met to the event, else the instrument is wrong.
+    """
+
+    name: str
+    hypothesis: str
+    variants: tuple[Variant, ...]
+    targets: tuple[str, ...]
+    predict: Callable[[Observed], Predicted]
+    exact: bool = False

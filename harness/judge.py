@@ -1,0 +1,222 @@
+"""Judges one run from what it saved on disk, and from nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from harness.budget import Findings, judge
+from harness.errors import HarnessError
+from harness.facts import Facts, FaultRecord
+from harness.ledger import stats
+from harness.ledger.collected import Collected
+from harness.ledger.reconcile import Held, Ledger, Told, reconcile
+from harness.ledger.selfproof import Check, prove
+from harness.load.reading import Journals, read_journals
+from harness.model import Counts, Evidence, Predicted
+from harness.result import LoadFigures, LostWhere, Result
+
+INDEPENDENT_SOURCES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What could be read of a run; None where it could not."""
+
+    journals: Journals
+    held: Held | None
+    ledger: Ledger
+    checks: list[Check]
+
+
+def judge_run(folder: Path) -> Result:
+    """Return the judgement of a run; damage to its files makes it an error, not a guess.
+
+    Raises:
+        UsageError: the folder is not a run's.
+    """
+    facts = Facts.load(folder)
+    try:
+        read = _read(folder, facts)
+    except (HarnessError, OSError, ValueError) as error:
+        return _unreadable(facts, f"what the run saved cannot be judged: {error}")
+    return _result(facts, read)
+
+
+def _read(folder: Path, facts: Facts) -> _Read:
+    journals = read_journals(folder)
+    told = Told(journals.intents, journals.outcomes)
+    if not facts.collected:
+        # Without rows every acked event would look lost; so none is judged at all.
+        counts = _told_only(told)
+        return _Read(journals, None, counts, [])
+    collected = Collected.load(folder)
+    held = Held(
+        collected.rows,
+        collected.dead_lettered,
+        collected.pending,
+        facts.hashes_measured,
+        facts.positions_measured,
+    )
+    return _Read(journals, held, reconcile(told, held), prove(told, held, facts.seed))
+
+
+def _told_only(told: Told) -> Ledger:
+    """Return a ledger of what producers were told, with every class of rows void."""
+    nothing = Collected.empty()
+    ledger = reconcile(told, Held(nothing.rows, nothing.dead_lettered, nothing.pending))
+    seen = {name: getattr(ledger.counts, name) for name in ("sent", "acked", "refused", "unknown")}
+    void = frozenset(Counts().as_dict()) - frozenset(seen)
+    return ledger.with_counts(Counts(**seen), void)
+
+
+def _result(facts: Facts, read: _Read) -> Result:
+    ledger, journals = read.ledger, read.journals
+    told = Told(journals.intents, journals.outcomes)
+    recovery_s = _recovery_s(facts, told, read.held)
+    findings = Findings(
+        errors=_errors(facts, read),
+        doubts=_doubts(facts, journals, told),
+        not_measured=ledger.not_measured,
+        recovery_s=recovery_s,
+    )
+    judgement = judge(ledger.counts, facts.budget, findings)
+    figures = stats.load_figures(told)
+    load = LoadFigures(rate_asked_per_s=facts.rate_per_s, **(asdict(figures) if figures else {}))
+    difference, holds = _prediction(facts.predicted, ledger, read.held)
+    return _base(facts).model_copy(
+        update={
+            "verdict": judgement.verdict,
+            "reason": judgement.reason,
+            "breaches": list(judgement.breaches),
+            "counts": ledger.counts,
+            "not_measured": sorted(ledger.not_measured),
+            "worst_case_ratio": _worst_case(ledger.counts) if read.held else None,
+            "lost_where": LostWhere(
+                prefix=ledger.lost_prefix, middle=ledger.lost_middle, suffix=ledger.lost_suffix
+            ),
+            "extra_rows": ledger.extra_rows,
+            "difference": difference,
+            "prediction_holds": holds,
+            "self_proof": [str(check) for check in read.checks],
+            "recovery_s": recovery_s,
+            "load": load,
+        }
+    )
+
+
+def _base(facts: Facts) -> Result:
+    return Result(
+        run_id=facts.run_id,
+        experiment=facts.experiment,
+        hypothesis=facts.hypothesis,
+        target=facts.target,
+        ack_level=facts.ack_level,
+        runtime=facts.runtime,
+        seed=facts.seed,
+        verdict="error",
+        reason="not judged",
+        counts=Counts(),
+        predicted=facts.predicted,
+        evidence=[evidence for record in facts.faults for evidence in record.evidence],
+        budget=facts.budget,
+        timings_s=facts.timings_s,
+    )
+
+
+def _unreadable(facts: Facts, reason: str) -> Result:
+    problem = facts.problem or reason
+    return _base(facts).model_copy(update={"reason": problem, "breaches": [problem]})
+
+
+# Why the instrument failed.
+
+
+def _errors(facts: Facts, read: _Read) -> list[str]:
+    errors = [facts.problem] if facts.problem else []
+    if read.held is None and not errors:
+        errors.append("what was persisted was never collected")
+    errors += [f"the ledger did not prove itself: {c}" for c in read.checks if not c.ok]
+    predicted = facts.predicted
+    lost = read.ledger.counts.lost
+    if not errors and facts.exact and predicted is not None and predicted.lost != lost:
+        errors.append(
+            f"{lost} events were lost where exactly {predicted.lost} were made to be: "
+            "the instrument cannot be trusted on this target"
+        )
+    return errors
+
+
+# Why the run says nothing about the target.
+
+
+def _doubts(facts: Facts, journals: Journals, told: Told) -> list[str]:
+    doubts = []
+    if not journals.complete:
+        doubts.append(f"the ledger is incomplete: {journals.why_incomplete}")
+    elif len(journals.intents) != facts.events_planned:
+        doubts.append(f"{len(journals.intents)} of {facts.events_planned} planned events were sent")
+    if facts.load_exit_code not in {0, None}:
+        doubts.append(f"the load ended with exit code {facts.load_exit_code}")
+    if not facts.settled:
+        doubts.append(f"reads never settled: {facts.settled_how}")
+    for record in facts.faults:
+        doubts += _fault_doubts(record, told)
+    return doubts
+
+
+def _fault_doubts(record: FaultRecord, told: Told) -> list[str]:
+    if record.injected_ns is None:
+        return [f"fault {record.fault} was never injected: {record.problem or 'no reason given'}"]
+    doubts = []
+    against = [evidence for evidence in record.evidence if not evidence.holds]
+    doubts += [f"evidence against fault {record.fault}: {_told(e)}" for e in against]
+    sources = {evidence.source for evidence in record.evidence if evidence.holds}
+    if len(sources) < INDEPENDENT_SOURCES:
+        doubts.append(
+            f"fault {record.fault} is shown by {len(sources)} independent sources, "
+            f"{INDEPENDENT_SOURCES} are needed"
+        )
+    if record.healed_ns is None:
+        doubts.append(f"fault {record.fault} was never healed: {record.problem or 'no reason'}")
+    elif stats.sent_between(told, record.injected_ns, record.healed_ns) == 0:
+        doubts.append(f"no load while fault {record.fault} held")
+    return doubts
+
+
+def _told(evidence: Evidence) -> str:
+    return f"{evidence.source} does not show that {evidence.claim} ({evidence.value})"
+
+
+# Figures.
+
+
+def _recovery_s(facts: Facts, told: Told, held: Held | None) -> float | None:
+    """Return the seconds from the first fault until events are acked and persisted again."""
+    injected = [r.injected_ns for r in facts.faults if r.injected_ns and r.condition]
+    if not injected or held is None:
+        return None
+    again_ns = [stats.first_ack_after(told, injected[0])]
+    if facts.times_measured:
+        again_ns.append(stats.first_row_after(held.rows, injected[0]))
+    if any(instant is None for instant in again_ns):
+        return None
+    return round(max(i for i in again_ns if i is not None) / 1e9 - injected[0] / 1e9, 3)
+
+
+def _worst_case(counts: Counts) -> float | None:
+    """Return (lost + unresolved) / sent: the loss if every unresolved event was accepted."""
+    return round((counts.lost + counts.unresolved) / counts.sent, 6) if counts.sent else None
+
+
+def _prediction(
+    predicted: Predicted | None, ledger: Ledger, held: Held | None
+) -> tuple[int | None, bool | None]:
+    """Return measured minus predicted loss, and whether the prediction holds."""
+    if predicted is None or predicted.lost is None or held is None:
+        return None, None
+    difference = ledger.counts.lost - predicted.lost
+    holds = abs(difference) <= predicted.lost_tolerance
+    if predicted.duplicated_max is not None:
+        holds &= ledger.counts.duplicated <= predicted.duplicated_max
+    return difference, holds

@@ -1,0 +1,1 @@
+"""Compares what producers were told with what was persisted. Pure, over arrays."""

@@ -1,0 +1,79 @@
+"""Figures of a run beside its classes: rates, lags, latencies, recovery."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.ledger.reconcile import Records, Told, keys
+from harness.model import Status
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFigures:
+    """How a load went.
+
+    Attributes:
+        rate_kept_per_s: events sent per second between the first and the last.
+        lag_p99_ms, lag_max_ms: how much later than scheduled events were sent.
+        latency_p50_ms, latency_p99_ms, latency_p999_ms: from the scheduled time to the
+            yes, of acked events; so a stall of the target counts in full.
+    """
+
+    rate_kept_per_s: float
+    lag_p99_ms: float
+    lag_max_ms: float
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
+    latency_p999_ms: float | None
+
+
+def load_figures(told: Told) -> LoadFigures | None:
+    """Return the figures of a load; None when fewer than two events were sent."""
+    intents = told.intents
+    if len(intents) < 2:
+        return None
+    seconds = max(1, int(intents["sent_ns"].max() - intents["sent_ns"].min())) / 1e9
+    lag_ms = (intents["sent_ns"] - intents["scheduled_ns"]) / 1e6
+    latency = [round(float(x), 3) for x in _latencies(told)]
+    p50, p99, p999 = latency or (None, None, None)
+    return LoadFigures(
+        rate_kept_per_s=round((len(intents) - 1) / seconds, 2),
+        lag_p99_ms=round(float(np.percentile(lag_ms, 99)), 3),
+        lag_max_ms=round(float(lag_ms.max()), 3),
+        latency_p50_ms=p50,
+        latency_p99_ms=p99,
+        latency_p999_ms=p999,
+    )
+
+
+def first_ack_after(told: Told, instant_ns: int) -> int | None:
+    """Return when the first event sent after an instant was acked, in ns; None if never."""
+    sent = told.intents[told.intents["sent_ns"] > instant_ns]
+    acked = told.outcomes[told.outcomes["status"] == Status.ACKED]
+    later = np.isin(keys(acked), keys(sent))
+    return int(acked["done_ns"][later].min()) if later.any() else None
+
+
+def first_row_after(rows: Records, instant_ns: int) -> int | None:
+    """Return when the first row after an instant was persisted, in ns; None if never."""
+    later = rows["persisted_ns"][rows["persisted_ns"] > instant_ns]
+    return int(later.min()) if len(later) else None
+
+
+def sent_between(told: Told, begin_ns: int, end_ns: int) -> int:
+    """Return how many events were sent from one instant to another."""
+    sent_ns = told.intents["sent_ns"]
+    return int(np.count_nonzero((sent_ns >= begin_ns) & (sent_ns <= end_ns)))
+
+
+def _latencies(told: Told) -> npt.NDArray[np.float64]:
+    acked = told.outcomes[told.outcomes["status"] == Status.ACKED]
+    if not len(acked):
+        return np.empty(0)
+    order = np.argsort(keys(told.intents), kind="stable")
+    at = np.searchsorted(keys(told.intents)[order], keys(acked))
+    latency_ms = (acked["done_ns"] - told.intents["scheduled_ns"][order][at]) / 1e6
+    return np.percentile(latency_ms, [50, 99, 99.9])

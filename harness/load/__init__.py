@@ -1,0 +1,1 @@
+"""The load: an open schedule of events, journalled before and after each one."""

@@ -1,0 +1,38 @@
+"""What the load process is told: one JSON file, named by an environment variable."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+PLAN_VARIABLE = "LOSSMETER_LOAD_PLAN"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """Everything one load process needs; see ``harness.experiment.Load`` for the meanings."""
+
+    host: str
+    port: int
+    path: str
+    body: str
+    accepted: list[int]
+    refused: list[int]
+    timeout_s: float
+    phases: list[tuple[float, float]]
+    producers: int
+    payload_bytes: int
+    max_in_flight: int
+    seed: int
+    folder: str
+
+    def save(self, path: Path) -> None:
+        """Write the plan as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a plan that ``save`` wrote."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,52 @@
+"""The load process seen from the harness: how it is started and how far it is."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import LoadError
+from harness.load.journal import HEADER, RECORD
+from harness.load.plan import PLAN_VARIABLE, LoadPlan
+
+
+@dataclass(frozen=True, slots=True)
+class LoadCommand:
+    """What a runtime starts; ``journals`` lie in ``folder`` afterwards."""
+
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    folder: Path
+
+
+def load_command(plan: LoadPlan, limit_s: float) -> LoadCommand:
+    """Save the plan and return the command that carries it out.
+
+    Args:
+        plan: its folder must exist and hold no journal.
+        limit_s: hard bound on the process, for when the target never answers.
+    """
+    folder = Path(plan.folder)
+    path = folder / "load-plan.json"
+    plan.save(path)
+    spec = importlib.util.find_spec("harness.load.locustfile")
+    if spec is None or spec.origin is None:
+        raise LoadError("harness/load/locustfile.py is missing from the installation")
+    users = str(plan.max_in_flight)
+    argv = (
+        *(sys.executable, "-m", "locust", "-f", spec.origin, "--headless", "--only-summary"),
+        *("--users", users, "--spawn-rate", users, "--run-time", f"{int(limit_s) + 1}s"),
+        # Without a stop time-out Locust ends by cutting requests short.
+        *("--stop-timeout", str(int(plan.timeout_s) + 1), "--exit-code-on-error", "0"),
+    )
+    return LoadCommand(argv, {PLAN_VARIABLE: str(path)}, folder)
+
+
+def events_sent(folder: Path) -> int:
+    """Return roughly how many events the journals in ``folder`` hold, for progress only."""
+    records = 0
+    for journal in folder.glob("journal-*.bin"):
+        records += max(0, journal.stat().st_size - HEADER.size) // RECORD.size
+    return records // 2

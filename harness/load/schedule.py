@@ -1,0 +1,63 @@
+"""The open schedule: which event is due when, fixed by the seed before anything starts.
+
+An event's identity and payload depend on its place in the schedule alone, never on which
+connection happens to carry it; so the same seed sends the same events.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One event of the schedule.
+
+    Attributes:
+        producer, sequence: its identity; sequences of a producer are 0, 1, 2, ...
+        due_ns: nanoseconds after the start of the load.
+    """
+
+    producer: int
+    sequence: int
+    due_ns: int
+
+
+def schedule(
+    phases: list[tuple[float, float]], producers: int, shard: int = 0, shards: int = 1
+) -> Iterator[Due]:
+    """Yield the events of one load process in the order in which they are due.
+
+    Args:
+        phases: pairs of rate in events per second and duration in seconds.
+        producers: ids per shard; shard k mints ids k * producers and up.
+        shard: index of this load process.
+        shards: how many load processes share the schedule.
+    """
+    begin_ns = 0.0
+    place = 0
+    for rate_per_s, duration_s in phases:
+        for step in range(round(rate_per_s * duration_s)):
+            if place % shards == shard:
+                mine = place // shards
+                due_ns = int(begin_ns + step * 1e9 / rate_per_s)
+                yield Due(shard * producers + mine % producers, mine // producers, due_ns)
+            place += 1
+        begin_ns += duration_s * 1e9
+
+
+def payload(seed: int, producer: int, sequence: int, length: int) -> str:
+    """Return the event's payload: ``length`` hexadecimal characters."""
+    block = hashlib.blake2b(f"{seed}:{producer}:{sequence}".encode()).hexdigest()
+    return (block * (length // len(block) + 1))[:length]
+
+
+def payload_hash(text: str) -> int:
+    """Return the first 8 bytes of the payload's MD5 as a signed integer.
+
+    PostgreSQL computes the same as ``('x' || left(md5(payload), 16))::bit(64)::bigint``.
+    """
+    digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)

@@ -1,0 +1,121 @@
+"""Frozen values that every room of the harness shares.
+
+Standard library only: the load generator imports this file too, inside a process
+that must start fast and carry little.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from enum import IntEnum, StrEnum
+
+
+class AckLevel(StrEnum):
+    """What a target claims when it says yes to an event."""
+
+    ENQUEUED = "enqueued"
+    BROKER = "broker"
+    DATABASE = "database"
+
+
+class Status(IntEnum):
+    """What a producer was told about one event."""
+
+    UNKNOWN = 0
+    ACKED = 1
+    REFUSED = 2
+
+
+class Verdict(StrEnum):
+    """The judgement of one run. Nothing judged is never a pass."""
+
+    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One observation that a fault did, or did not, take place.
+
+    Attributes:
+        source: who saw it, e.g. ``waitpid`` or ``health-probe``; two pieces of
+            evidence are independent when their sources differ.
+        claim: one sentence saying what was seen.
+        value: the reading itself, as text.
+        holds: True when it supports the fault, False when it contradicts it.
+        at_ns: wall clock, nanoseconds since the epoch.
+    """
+
+    source: str
+    claim: str
+    value: str
+    holds: bool
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Events per class of the ledger; the classes are defined in ``ledger.reconcile``.
+
+    ``duplicated`` counts events persisted more than once, ``unexpected`` counts rows.
+    """
+
+    sent: int = 0
+    acked: int = 0
+    refused: int = 0
+    unknown: int = 0
+    delivered: int = 0
+    lost: int = 0
+    dead_lettered: int = 0
+    pending: int = 0
+    recovered: int = 0
+    unresolved: int = 0
+    resurrected: int = 0
+    unexpected: int = 0
+    duplicated: int = 0
+    corrupted: int = 0
+    reordered: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counts by name, in the order of the class definition."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What the model says a run should show; ``None`` where it says nothing.
+
+    Attributes:
+        lost: acked events expected to be lost.
+        lost_tolerance: events by which a measurement may differ, with its reason.
+        duplicated_max: events at most persisted more than once.
+        basis: one sentence with the numbers that went in.
+    """
+
+    lost: int | None = None
+    lost_tolerance: int = 0
+    tolerance_reason: str = ""
+    duplicated_max: int | None = None
+    basis: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict and the one sentence that explains it."""
+
+    verdict: Verdict
+    reason: str
+    breaches: tuple[str, ...] = field(default=())

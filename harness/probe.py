@@ -1,0 +1,144 @@
+"""The health probe: looks at the target from outside during the whole run.
+
+Each look is kept with the times around it, written to disk as it comes, and offered to
+whoever waits for a condition.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from http.client import OK, HTTPConnection, HTTPException
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from harness.site import Sample
+from harness.target import Http
+
+EVERY_S = 0.01
+ANSWER_WITHIN_S = 1.0
+
+
+class HealthProbe:
+    """Samples the target's state (or health path) every ``EVERY_S`` seconds.
+
+    Args:
+        base_url: the target, ``http://127.0.0.1:PORT``.
+        http: the target's paths and field names.
+        sink: samples are appended here, one JSON object a line.
+    """
+
+    def __init__(self, base_url: str, http: Http, sink: Path) -> None:
+        parts = urlsplit(base_url)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._http = http
+        self._sink = sink
+        self._samples: list[Sample] = []
+        self._news = threading.Condition()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="health-probe", daemon=True)
+        self._connection: HTTPConnection | None = None
+
+    def samples(self) -> Sequence[Sample]:
+        """Return all samples so far, oldest first."""
+        with self._news:
+            return tuple(self._samples)
+
+    def last(self) -> Sample | None:
+        """Return the newest sample, or None before the first."""
+        with self._news:
+            return self._samples[-1] if self._samples else None
+
+    def wait_for(self, wanted: Callable[[Sample], bool], timeout_s: float) -> Sample | None:
+        """Return the first new sample that is wanted, or None when time is up."""
+        deadline = time.monotonic() + timeout_s
+        with self._news:
+            seen = len(self._samples)
+            while True:
+                for sample in self._samples[seen:]:
+                    if wanted(sample):
+                        return sample
+                seen = len(self._samples)
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    return None
+                self._news.wait(left_s)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join(ANSWER_WITHIN_S * 3)
+
+    def _watch(self) -> None:
+        with self._sink.open("a", encoding="utf-8") as sink:
+            while not self._over.is_set():
+                begin = time.monotonic()
+                sample = self.look()
+                sink.write(json.dumps(asdict(sample)) + "\n")
+                with self._news:
+                    self._samples.append(sample)
+                    self._news.notify_all()
+                self._over.wait(max(0.0, EVERY_S - (time.monotonic() - begin)))
+
+    def look(self) -> Sample:
+        """Ask the target once."""
+        asked_ns = time.time_ns()
+        try:
+            status, body = self._get(self._http.state or self._http.health)
+        except (OSError, HTTPException):
+            self._drop()
+            return Sample(asked_ns, time.time_ns(), ok=False)
+        answered_ns = time.time_ns()
+        if status != OK or self._http.state is None:
+            return Sample(asked_ns, answered_ns, ok=status == OK)
+        return self._read(asked_ns, answered_ns, body)
+
+    def _get(self, path: str) -> tuple[int, bytes]:
+        if self._connection is None:
+            self._connection = HTTPConnection(self._host, self._port, timeout=ANSWER_WITHIN_S)
+        self._connection.request("GET", path)
+        answer = self._connection.getresponse()
+        return answer.status, answer.read()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _read(self, asked_ns: int, answered_ns: int, body: bytes) -> Sample:
+        try:
+            state = json.loads(body)
+        except ValueError:
+            state = None
+        if not isinstance(state, dict):
+            return Sample(asked_ns, answered_ns, ok=False)
+        return Sample(
+            asked_ns,
+            answered_ns,
+            ok=True,
+            queue_length=_number(state, self._http.queue_length),
+            in_flight=_number(state, self._http.in_flight),
+            boot_id=str(state.get(self._http.boot_id, "")),
+        )
+
+
+def _number(state: object, path: str) -> int | None:
+    """Return the integer at a dotted path of a JSON object, or None."""
+    for part in path.split("."):
+        if not isinstance(state, dict) or part not in state:
+            return None
+        state = state[part]
+    return int(state) if isinstance(state, int | float) else None

@@ -1,0 +1,1 @@
+"""Shows judged runs: tables for people, lines for logs."""

@@ -1,0 +1,461 @@
+"""One run, told as a story."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from harness import faults as fault_package
+from harness import services as service_package
+from harness.catalogue import Cell
+from harness.collect import Auditor
+from harness.environment import save_environment
+from harness.errors import (
+    FaultError,
+    HarnessError,
+    InterruptedRunError,
+    LoadError,
+    UsageError,
+)
+from harness.experiment import Observed, PlannedFault
+from harness.facts import Facts, FaultRecord
+from harness.judge import judge_run
+from harness.load.plan import LoadPlan
+from harness.load.process import events_sent, load_command
+from harness.model import Address
+from harness.narrator import Narrator
+from harness.plugins import load as load_plugin
+from harness.plugins import unknown
+from harness.probe import HealthProbe
+from harness.result import Result
+from harness.runtime import HelperProcess, Order, RunningSite, Runtime
+from harness.service import Service
+from harness.services.toxiproxy import Proxies
+from harness.site import Fault, Sample
+
+PROXY = "toxiproxy"
+LOAD_START_WITHIN_S = 20.0
+LOOK_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked of ``run``.
+
+    Attributes:
+        cell: experiment variant, target and budget.
+        runtime: where to run it.
+        seed: fixes the schedule of events.
+        runs: the folder that gets the run's folder.
+        narrator: is told of each step.
+    """
+
+    cell: Cell
+    runtime: Runtime
+    seed: int
+    runs: Path
+    narrator: Narrator
+
+
+def run(ask: Ask) -> Result:
+    """Make one run and judge it.
+
+    1. set up: servers, target and health probe; the target's queries are tried
+    2. load: producers begin their open schedule, each event journalled
+    3. fault: each is injected when its time or condition comes, and healed
+    4. settle: after the load, wait until the queue is empty and no row arrives
+    5. collect: rows, journals, probe samples and logs are saved as they are
+    6. judge: from what was saved, by ``judge``
+
+    Whatever happens on the way, faults are healed, everything started is stopped, and
+    what there is by then is saved.
+
+    Raises:
+        UsageError: the cell cannot be run as asked.
+        InterruptedRunError: Ctrl-C or SIGTERM.
+        HarnessError: the instrument failed; ``result.json`` says how.
+    """
+    story = _Story(ask, _services(ask.cell))
+    facts, folder = story.facts, story.folder
+    begin = time.monotonic()
+    try:
+        story.tell()
+    except KeyboardInterrupt:
+        facts.interrupted, facts.problem = True, "interrupted before the run was over"
+        raise InterruptedRunError(
+            f"interrupted: faults healed, everything stopped; what there is lies in {folder}"
+        ) from None
+    except HarnessError as error:
+        facts.problem = str(error)
+        raise
+    finally:
+        facts.timings_s["total"] = round(time.monotonic() - begin, 3)
+        facts.save(folder)
+        result = judge_run(folder)
+        result.save(folder)
+    return result
+
+
+def check(cell: Cell, runtime: Runtime) -> str | None:
+    """Return why a cell cannot be run on a runtime, before anything is started, or None.
+
+    Raises:
+        UsageError: the cell names something that does not exist.
+    """
+    _services(cell)
+    have = runtime.capabilities(cell.target)
+    for planned in cell.variant.faults:
+        for need in _build(planned).needs:
+            if need not in have:
+                return (
+                    f"fault {planned.fault} needs a target that is {need.__name__.lower()}, "
+                    f"and on runtime {runtime.name} target {cell.target.name} is not"
+                )
+    return None
+
+
+@dataclass(slots=True)
+class _Held:
+    """A fault that has been injected, or may have been."""
+
+    planned: PlannedFault
+    fault: Fault
+    record: FaultRecord
+    healed: bool = False
+
+
+@dataclass(slots=True)
+class _Story:
+    """One run's state, from phase to phase."""
+
+    ask: Ask
+    services: Mapping[str, Service]
+    folder: Path = field(init=False)
+    facts: Facts = field(init=False)
+    held: list[_Held] = field(default_factory=list)
+    site: RunningSite = field(init=False)
+    probe: HealthProbe = field(init=False)
+    auditor: Auditor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder = _new_folder(self.ask.runs, f"{self.ask.cell.name}-{self.ask.seed}")
+        self.facts = _facts(self.ask, self.folder.name)
+
+    def tell(self) -> None:
+        """Go through the phases; leaves nothing running and no fault unhealed."""
+        with ExitStack() as stack:
+            self.set_up(stack)
+            try:
+                self.load_and_faults()
+                self.settle()
+                self.heal_rest()
+            finally:
+                # Also when it was cut short: what is persisted now is all there will be.
+                self.collect()
+
+    # 1. Set up.
+
+    def set_up(self, stack: ExitStack) -> None:
+        """Bring up servers, target and probe, and try the target's queries."""
+        order = self._order()
+        save_environment(self.folder, self.facts, self.ask.cell, self.services)
+        with self._timed("set_up"):
+            self.site = stack.enter_context(self.ask.runtime.open(order))
+            stack.enter_context(self.probe)
+            stack.callback(self.heal_rest)
+            self.auditor = _auditor(self.ask.cell, self.site)
+            columns = self.auditor.check()
+        self.facts.hashes_measured = columns.payload_hash
+        self.facts.positions_measured = columns.position
+        self.facts.times_measured = columns.persisted_at
+
+    def _order(self) -> Order:
+        target = self.ask.cell.target
+        return Order(
+            run_id=self.facts.run_id,
+            folder=self.folder,
+            target=target,
+            services=[self.services[name] for name in target.services],
+            proxy=self.services.get(PROXY),
+            proxy_control=_proxies,
+            settings=self.ask.cell.environment(),
+            probe=self._new_probe,
+            say=self.ask.narrator.say,
+        )
+
+    def _new_probe(self, base_url: str) -> HealthProbe:
+        self.probe = HealthProbe(base_url, self.ask.cell.target.http, self.folder / "probe.jsonl")
+        return self.probe
+
+    # 2. and 3. Load and faults.
+
+    def load_and_faults(self) -> None:
+        """Run the load to its end and each fault at its moment."""
+        for planned in self._planned("before"):
+            self._inject(self._hold(planned))
+        load = self._start_load()
+        try:
+            with self._timed("load"):
+                began = self._load_began(load)
+                for planned in self._planned("during"):
+                    self._fault(planned, began, load)
+                self._wait_for_load(load, began)
+        finally:
+            load.terminate()
+
+    def _planned(self, moment: str) -> list[PlannedFault]:
+        faults = self.ask.cell.variant.faults
+        return [planned for planned in faults if planned.trigger.load == moment]
+
+    def _start_load(self) -> HelperProcess:
+        load = self.ask.cell.variant.load
+        http = self.ask.cell.target.http
+        address = urlsplit(self.site.base_url)
+        plan = LoadPlan(
+            host=address.hostname or "127.0.0.1",
+            port=address.port or 80,
+            path=http.events,
+            body=http.body,
+            accepted=list(http.accepted),
+            refused=list(http.refused),
+            timeout_s=http.timeout_s,
+            phases=[(phase.rate_per_s, phase.duration_s) for phase in load.phases],
+            producers=load.producers,
+            payload_bytes=load.payload_bytes,
+            max_in_flight=load.max_in_flight,
+            seed=self.ask.seed,
+            folder=str(self.folder),
+        )
+        limit_s = load.duration_s + 2 * http.timeout_s + LOAD_START_WITHIN_S
+        command = load_command(plan, limit_s)
+        return self.site.helper("load", command.argv, command.environment)
+
+    def _load_began(self, load: HelperProcess) -> float:
+        """Wait for the first event and return the monotonic time of it."""
+        deadline = time.monotonic() + LOAD_START_WITHIN_S
+        while events_sent(self.folder) == 0:
+            if load.poll() is not None:
+                raise LoadError(
+                    f"the load ended with exit code {load.poll()} before its first event; "
+                    f"its log is {self.folder / 'logs' / 'load.log'}"
+                )
+            if time.monotonic() > deadline:
+                raise LoadError(f"the load sent nothing within {LOAD_START_WITHIN_S:g} s")
+            time.sleep(0.005)
+        return time.monotonic()
+
+    def _fault(self, planned: PlannedFault, began: float, load: HelperProcess) -> None:
+        """Wait for a fault's moment, then inject, hold and heal it."""
+        held = self._hold(planned)
+        if not self._moment(held, began, load):
+            return
+        self._inject(held)
+        if planned.hold_s is not None:
+            time.sleep(planned.hold_s)
+            self._heal(held)
+
+    def _hold(self, planned: PlannedFault) -> _Held:
+        record = FaultRecord(fault=planned.fault, condition=planned.trigger.condition)
+        held = _Held(planned, _build(planned), record)
+        self.held.append(held)
+        self.facts.faults.append(record)
+        return held
+
+    def _moment(self, held: _Held, began: float, load: HelperProcess) -> bool:
+        """Wait for the fault's time or condition; False when it never came."""
+        trigger = held.planned.trigger
+        sample = self.probe.last()
+        blind = sample is not None and sample.ok and _metric(sample, trigger.metric()) is None
+        if trigger.condition is None or blind:
+            time.sleep(max(0.0, began + trigger.at_s - time.monotonic()))
+            held.record.met_ns = time.time_ns()
+            return True
+        while time.monotonic() - began < trigger.limit_s and load.poll() is None:
+            met = self.probe.wait_for(lambda s: _meets(s, held.planned), LOOK_EVERY_S)
+            if met is not None:
+                held.record.met_ns = met.answered_ns
+                return True
+            self._look(load, began)
+        held.record.problem = (
+            f"condition {trigger.condition} was not met while the load ran "
+            f"(last seen {_metric(self.probe.last(), trigger.metric())})"
+        )
+        return False
+
+    def _inject(self, held: _Held) -> None:
+        last = self.probe.last()
+        if last is not None and last.ok:
+            held.record.queue_length, held.record.in_flight = last.queue_length, last.in_flight
+        held.record.injected_ns = time.time_ns()
+        try:
+            held.record.evidence += held.fault.inject(self.site)
+        except FaultError as error:
+            held.record.problem = str(error)
+            raise
+        self.ask.narrator.say(f"fault {held.planned.fault} injected: {_told(held.record)}")
+
+    def _heal(self, held: _Held) -> None:
+        if held.healed:
+            return
+        held.healed = True
+        try:
+            held.record.evidence += held.fault.heal(self.site)
+        except HarnessError as error:
+            held.record.problem = f"not healed: {error}"
+            raise
+        held.record.healed_ns = time.time_ns()
+        self.ask.narrator.say(f"fault {held.planned.fault} healed")
+
+    def heal_rest(self) -> None:
+        """Heal every fault that is still held; a second call does nothing."""
+        for held in self.held:
+            if held.record.injected_ns is not None:
+                self._heal(held)
+
+    def _wait_for_load(self, load: HelperProcess, began: float) -> None:
+        while load.poll() is None:
+            self._look(load, began)
+            time.sleep(LOOK_EVERY_S)
+        self.facts.load_exit_code = load.poll()
+
+    def _look(self, load: HelperProcess, began: float) -> None:
+        """Check that the servers live, and tell how far the load is."""
+        del load
+        self.site.check()
+        sample = self.probe.last()
+        queue = sample.queue_length if sample and sample.ok else None
+        planned = self.ask.cell.variant.load
+        told = "no answer" if sample is None or not sample.ok else f"queue {queue}"
+        elapsed_s = time.monotonic() - began
+        self.ask.narrator.progress(
+            "load",
+            min(1.0, elapsed_s / planned.duration_s),
+            f"{events_sent(self.folder)} of {planned.events} events, {told}",
+        )
+
+    # 4. Settle.
+
+    def settle(self) -> None:
+        """Wait until the target is empty and what it persists no longer changes."""
+        self.ask.narrator.progress("settle", 0.0, "waiting for the queue to drain")
+        with self._timed("settle"):
+            settled, how = self.auditor.settle(self._drained, self.site.check)
+        self.facts.settled, self.facts.settled_how = settled, how
+        self.ask.narrator.say(f"{'settled' if settled else 'not settled'}: {how}")
+
+    def _drained(self) -> bool | None:
+        """Return whether the target says that it holds nothing; None when it cannot say."""
+        if self.ask.cell.target.http.state is None:
+            return None
+        sample = self.probe.last()
+        if sample is None or not sample.ok or sample.queue_length is None:
+            return False
+        return sample.queue_length == 0 and not sample.in_flight
+
+    # 5. Collect.
+
+    def collect(self) -> None:
+        """Save what was persisted, as read, before anything is concluded from it."""
+        with self._timed("collect"):
+            self.auditor.collect().save(self.folder)
+        self.facts.collected = True
+        self.facts.predicted = self.ask.cell.experiment.predict(self._observed())
+
+    def _observed(self) -> Observed:
+        record = next((r for r in self.facts.faults if r.injected_ns is not None), None)
+        cell = self.ask.cell
+        return Observed(
+            load=cell.variant.load,
+            settings=cell.numbers(),
+            queue_survives_crash=cell.target.behaviour.queue_survives_crash,
+            in_hand_survives_crash=cell.target.behaviour.in_hand_survives_crash,
+            queue_length=record.queue_length if record else None,
+            in_flight=record.in_flight if record else None,
+            blind_s=(record.lag_s or 0.0) if record else 0.0,
+        )
+
+    @contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.facts.timings_s[phase] = round(time.monotonic() - begin, 3)
+
+
+def _services(cell: Cell) -> dict[str, Service]:
+    known = service_package.discover()
+    wanted = [*cell.target.services, *([PROXY] if cell.target.proxied else [])]
+    for name in wanted:
+        if name not in known:
+            raise UsageError(f"target {cell.target.name}: " + unknown("service", name, known))
+    return {name: known[name] for name in wanted}
+
+
+def _proxies(control: Address) -> Proxies:
+    return Proxies(control)
+
+
+def _build(planned: PlannedFault) -> Fault:
+    module = load_plugin(fault_package, planned.fault, "fault")
+    fault: Fault = module.build(planned.parameters)
+    return fault
+
+
+def _new_folder(runs: Path, name: str) -> Path:
+    runs.mkdir(parents=True, exist_ok=True)
+    while True:
+        folder = runs / f"{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}-{name}"
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            # Two runs of one experiment within a second: the next second's name is free.
+            time.sleep(0.1)
+        else:
+            return folder.resolve()
+
+
+def _facts(ask: Ask, run_id: str) -> Facts:
+    cell, load = ask.cell, ask.cell.variant.load
+    return Facts(
+        run_id=run_id,
+        experiment=cell.name,
+        hypothesis=cell.experiment.hypothesis,
+        target=cell.target.name,
+        ack_level=cell.target.ack_level,
+        runtime=ask.runtime.name,
+        seed=ask.seed,
+        events_planned=load.events,
+        rate_per_s=load.events / load.duration_s,
+        exact=cell.experiment.exact,
+        budget=cell.budget,
+    )
+
+
+def _auditor(cell: Cell, site: RunningSite) -> Auditor:
+    persisted = cell.target.persisted
+    url = persisted.database
+    if persisted.database in site.endpoints:
+        url = site.endpoints[persisted.database].direct["url"]
+    return Auditor(url, persisted)
+
+
+def _metric(sample: Sample | None, name: str) -> int | None:
+    return getattr(sample, name) if sample is not None and name else None
+
+
+def _meets(sample: Sample, planned: PlannedFault) -> bool:
+    value = _metric(sample, planned.trigger.metric())
+    return value is not None and planned.trigger.holds(value)
+
+
+def _told(record: FaultRecord) -> str:
+    if record.queue_length is None:
+        return "the target does not tell its queue length"
+    lag = f", {record.lag_s * 1000:.1f} ms after the condition" if record.lag_s else ""
+    return f"queue {record.queue_length}, in hand {record.in_flight}{lag}"

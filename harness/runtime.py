@@ -1,0 +1,93 @@
+"""What every runtime offers the run: a target with real servers around it, and cleaning up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from harness.model import Address
+from harness.service import Service
+from harness.site import Endpoint, Probe, ProxyControl, Site
+from harness.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a runtime is asked to bring up.
+
+    Attributes:
+        run_id: unique name of the run; everything started carries it.
+        folder: the run's folder; server logs go to its ``logs``.
+        target: the dispatcher.
+        services: the servers that the target names.
+        proxy: the proxy server, when the target wants any of its servers proxied.
+        proxy_control: connects to that proxy server's control address.
+        settings: environment variables over those of the target file.
+        probe: builds the health probe for a base URL.
+        say: called with one short line per step.
+    """
+
+    run_id: str
+    folder: Path
+    target: Target
+    services: Sequence[Service]
+    proxy: Service | None
+    proxy_control: Callable[[Address], ProxyControl]
+    settings: Mapping[str, str]
+    probe: Callable[[str], Probe]
+    say: Callable[[str], None] = field(repr=False)
+
+
+class HelperProcess(Protocol):
+    """A process of the harness's own, such as the load, under the runtime's care."""
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+
+    def terminate(self) -> None:
+        """Ask it to end, then make it."""
+
+
+class RunningSite(Site, Protocol):
+    """A site as the run sees it, beyond what faults may see."""
+
+    def check(self) -> None:
+        """Raise when a server ended that no fault touched.
+
+        Raises:
+            ServiceError: names the server, its exit code and its log.
+        """
+
+    def helper(
+        self, name: str, argv: Sequence[str], environment: Mapping[str, str]
+    ) -> HelperProcess:
+        """Start a process of the harness's own, logged and cleaned up like the rest."""
+
+    def endpoint(self, service: str) -> Endpoint:
+        """Return a running server by name."""
+
+
+class Runtime(Protocol):
+    """One way of running targets and servers."""
+
+    name: str
+
+    def unavailable(self) -> str | None:
+        """Return one sentence saying why this machine cannot, or None."""
+
+    def capabilities(self, target: Target) -> frozenset[type]:
+        """Return the capability Protocols of ``site`` that this target's site will have."""
+
+    def open(self, order: Order) -> AbstractContextManager[RunningSite]:
+        """Start everything; on leaving, stop everything, whatever happened.
+
+        Raises:
+            ServiceError: a server did not come up.
+            TargetError: the target did not come up.
+        """
+
+    def recover(self) -> list[str]:
+        """Remove what runs of dead harnesses left behind; return a line for each thing."""

@@ -1,0 +1,1 @@
+"""Where targets and servers run; one file per runtime, registered by existing."""

@@ -1,0 +1,259 @@
+"""Processes of a run: started with a mark, supervised, and found again after a crash.
+
+Every process started here carries the mark ``LOSSMETER_RUN`` in its environment, which its
+descendants inherit. The mark names the run and the harness process that owns it, so that
+what a dead harness left behind can be told from what a living one uses, and from
+everything else on the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from harness.errors import ServiceError, UnavailableError
+from harness.site import Exit
+
+MARK = "LOSSMETER_RUN"
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+UNPRIVILEGED_USER = "nobody"
+STOP_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The harness process that a run belongs to, named for ever by its start time."""
+
+    run_id: str
+    pid: int
+    start_ticks: int
+
+    @classmethod
+    def this_process(cls, run_id: str) -> Self:
+        """Return this process as the owner of ``run_id``."""
+        return cls(run_id, os.getpid(), start_ticks(os.getpid()))
+
+    @classmethod
+    def parse(cls, mark: str) -> Self | None:
+        """Read a mark back; None when it is not one of ours."""
+        run_id, _, rest = mark.partition(":")
+        pid, _, ticks = rest.partition(":")
+        if not (run_id and pid.isdigit() and ticks.isdigit()):
+            return None
+        return cls(run_id, int(pid), int(ticks))
+
+    @property
+    def mark(self) -> str:
+        """Return the mark's text."""
+        return f"{self.run_id}:{self.pid}:{self.start_ticks}"
+
+    def alive(self) -> bool:
+        """Return whether that very process still runs."""
+        return start_ticks(self.pid) == self.start_ticks
+
+
+def start_ticks(pid: int) -> int:
+    """Return the kernel's start time of a process in clock ticks since boot; 0 if gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    # The command name may hold spaces and brackets; fields count from behind it.
+    state, *fields = stat.rpartition(")")[2].split()
+    return 0 if state == "Z" else int(fields[18])
+
+
+def marked() -> Iterator[tuple[psutil.Process, Owner]]:
+    """Yield every process on this machine that carries a mark and that we may read."""
+    for process in psutil.process_iter():
+        try:
+            owner = Owner.parse(process.environ().get(MARK, ""))
+        except (psutil.Error, OSError):
+            continue
+        if owner is not None and process.pid != os.getpid():
+            yield process, owner
+
+
+def kill_marked(owner: Owner) -> list[str]:
+    """Kill what still carries the owner's mark; return a line for each process."""
+    killed = []
+    # A process that forks while it is being looked for needs a second look.
+    for _ in range(5):
+        found = [process for process, of in marked() if of == owner]
+        if not found:
+            break
+        for process in found:
+            line = _kill(process)
+            if line:
+                killed.append(line)
+        psutil.wait_procs(found, timeout=5)
+    return killed
+
+
+def _kill(process: psutil.Process) -> str:
+    try:
+        name = process.name()
+        # psutil compares the start time first, so a reused pid is never hit.
+        process.kill()
+    except psutil.NoSuchProcess:
+        return ""
+    return f"process {process.pid} ({name})"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who a process runs as: None leaves it as it is."""
+
+    user: int | None = None
+    group: int | None = None
+
+    @property
+    def groups(self) -> list[int] | None:
+        """Return the supplementary groups to set."""
+        return None if self.user is None else []
+
+    def own(self, folder: Path) -> None:
+        """Give a folder to this account."""
+        if self.user is not None and self.group is not None:
+            os.chown(folder, self.user, self.group)
+
+
+PLAIN = Account()
+
+
+def account(unprivileged: bool) -> Account:
+    """Return the account for a server; root steps down for one that refuses root."""
+    if not unprivileged or os.geteuid() != 0:
+        return Account()
+    try:
+        entry = pwd.getpwnam(UNPRIVILEGED_USER)
+    except KeyError:
+        raise UnavailableError(
+            f"this machine has no user {UNPRIVILEGED_USER!r} to run PostgreSQL as; "
+            "create it, or run as an ordinary user"
+        ) from None
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+class Child:
+    """One started process, in a session of its own, logging to a file."""
+
+    def __init__(  # noqa: PLR0913 - what a process is made of
+        self,
+        name: str,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        log: Path,
+        who: Account = PLAIN,
+        folder: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.log = log
+        with log.open("ab") as sink:
+            self.popen = subprocess.Popen(
+                argv,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                start_new_session=True,
+                user=who.user,
+                group=who.group,
+                extra_groups=who.groups,
+            )
+        self.pid = self.popen.pid
+        self.start_ticks = start_ticks(self.pid)
+        self.started_ns = time.time_ns()
+
+    def poll(self) -> int | None:
+        """Return the exit code, or None while it runs."""
+        return self.popen.poll()
+
+    def kill(self) -> Exit:
+        """Send SIGKILL to this process alone and wait for its end."""
+        self.popen.kill()
+        return self.wait(STOP_WITHIN_S)
+
+    def wait(self, timeout_s: float) -> Exit:
+        """Wait for the end and tell how it came.
+
+        Raises:
+            subprocess.TimeoutExpired: it still runs after ``timeout_s``.
+        """
+        code = self.popen.wait(timeout_s)
+        ended_by = -code if code < 0 else None
+        return Exit(128 - code if code < 0 else code, ended_by, time.time_ns(), "waitpid")
+
+    def terminate(self, signal_number: int = signal.SIGTERM) -> None:
+        """Ask it to end, and make it after ``STOP_WITHIN_S``."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal_number)
+        try:
+            self.popen.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait(STOP_WITHIN_S)
+
+    def last_lines(self, count: int = 5) -> str:
+        """Return the end of its log on one line."""
+        return last_lines(self.log, count)
+
+
+def last_lines(log: Path, count: int = 5) -> str:
+    """Return the last non-empty lines of a log, joined by `` | ``."""
+    try:
+        text = log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "no log"
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(lines[-count:]) or "empty log"
+
+
+def base_environment(owner: Owner) -> dict[str, str]:
+    """Return the little that started processes get of the harness's own environment."""
+    environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    return {"PYTHONUNBUFFERED": "1", **environment, MARK: owner.mark}
+
+
+def run_to_end(
+    argv: Sequence[str], environment: Mapping[str, str], who: Account, folder: Path
+) -> None:
+    """Run a command to its end.
+
+    Raises:
+        ServiceError: it failed or took more than a minute; the message ends with the
+            last lines of its output.
+    """
+    name = Path(argv[0]).name
+    try:
+        done = subprocess.run(
+            argv,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+            check=False,
+            cwd=folder,
+            start_new_session=True,
+            user=who.user,
+            group=who.group,
+            extra_groups=who.groups,
+        )
+    except subprocess.TimeoutExpired:
+        raise ServiceError(f"{name} did not end within 60 s") from None
+    if done.returncode != 0:
+        tail = " | ".join((done.stdout + done.stderr).strip().splitlines()[-5:])
+        raise ServiceError(f"{name} failed with exit code {done.returncode}: {tail}")

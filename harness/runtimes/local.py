@@ -1,0 +1,372 @@
+"""The local runtime: real servers and targets as processes of this user.
+
+Needs no container engine. Everything listens on 127.0.0.1; everything started carries the
+run's mark, so that ``recover`` finds it after the harness itself was killed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPException
+from pathlib import Path
+
+from harness.cache import cache_root
+from harness.errors import ServiceError, TargetError, UnavailableError, UsageError
+from harness.model import Address
+from harness.ports import LOOPBACK, free_port, is_free
+from harness.runtime import Order
+from harness.runtimes._processes import (
+    PLAIN,
+    Account,
+    Child,
+    Owner,
+    account,
+    base_environment,
+    kill_marked,
+    marked,
+    run_to_end,
+)
+from harness.service import ProcessSpec, Service, Slot
+from harness.site import Endpoint, Exit, Incarnation, Killable, Probe, Startable
+from harness.target import Start, Target
+
+POLL_S = 0.05
+SERVICE_READY_S = 60.0
+NEEDED_BYTES = 500 * 2**20
+
+
+class LocalSite:
+    """A target and its servers as local processes."""
+
+    def __init__(self, order: Order, owner: Owner, state: Path) -> None:
+        self.endpoints: dict[str, Endpoint] = {}
+        self.folder = order.folder
+        self._order = order
+        self._owner = owner
+        self._state = state
+        self._servers: list[Child] = []
+        self._helpers: list[Child] = []
+        self._target: Child | None = None
+        self._expected_end = False
+        self.base_url = self._base_url(order.target)
+        self.probe: Probe = order.probe(self.base_url)
+
+    def _base_url(self, target: Target) -> str:
+        if target.attach is not None:
+            return target.attach.url
+        port = (target.start.port if target.start else None) or free_port()
+        return f"http://{LOOPBACK}:{port}"
+
+    # The servers.
+
+    def start_servers(self) -> None:
+        """Start all servers side by side and put the proxies in front of them."""
+        services = list(self._order.services)
+        if self._order.proxy is not None:
+            services.append(self._order.proxy)
+        listens = {service.name: Address(LOOPBACK, free_port()) for service in services}
+        fronts = {name: Address(LOOPBACK, free_port()) for name in self._order.target.proxied}
+        slots = {
+            service.name: self._slot(service, listens[service.name], fronts.get(service.name))
+            for service in services
+        }
+        with ThreadPoolExecutor(max(1, len(services))) as pool:
+            started = [pool.submit(self._start_server, s, slots[s.name]) for s in services]
+            for future in started:
+                future.result()
+        self._put_proxies(listens, fronts)
+        for service in self._order.services:
+            slot = slots[service.name]
+            self.endpoints[service.name] = Endpoint(
+                service.name,
+                slot.listen,
+                service.variables(slot, slot.advertised),
+                service.variables(slot, slot.listen),
+            )
+
+    def _slot(self, service: Service, listen: Address, front: Address | None) -> Slot:
+        folder = self._state / service.name
+        folder.mkdir(mode=0o700)
+        account(service.unprivileged).own(folder)
+        return Slot(folder, listen, front or listen, secrets.token_urlsafe(18))
+
+    def _start_server(self, service: Service, slot: Slot) -> None:
+        who = account(service.unprivileged)
+        service.prepare(slot, lambda spec: self._run(spec, who, slot.folder))
+        spec = service.process(slot)
+        child = self._child(service.name, spec.argv, spec.environment, who, slot.folder)
+        self._servers.append(child)
+        deadline = time.monotonic() + SERVICE_READY_S
+        while not service.ready(slot):
+            if child.poll() is not None:
+                raise ServiceError(
+                    f"{service.name} ended with exit code {child.poll()} while starting: "
+                    f"{child.last_lines()}"
+                )
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"{service.name} was not ready within {SERVICE_READY_S:g} s: "
+                    f"{child.last_lines()}"
+                )
+            time.sleep(POLL_S)
+        self._order.say(f"{service.version()} ready on {slot.listen}")
+
+    def _put_proxies(self, listens: Mapping[str, Address], fronts: Mapping[str, Address]) -> None:
+        if self._order.proxy is None:
+            return
+        control = self._order.proxy_control(listens[self._order.proxy.name])
+        for name, front in fronts.items():
+            control.create(name, front, listens[name])
+
+    def _run(self, spec: ProcessSpec, who: Account, folder: Path) -> None:
+        environment = base_environment(self._owner) | dict(spec.environment)
+        run_to_end(spec.argv, environment, who, folder)
+
+    def _child(
+        self,
+        name: str,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        who: Account = PLAIN,
+        folder: Path | None = None,
+    ) -> Child:
+        log = self.folder / "logs" / f"{name}.log"
+        log.parent.mkdir(exist_ok=True)
+        everything = base_environment(self._owner) | dict(environment)
+        return Child(name, argv, everything, log=log, who=who, folder=folder)
+
+    # What the run sees.
+
+    def endpoint(self, service: str) -> Endpoint:
+        """Return a running server by name."""
+        return self.endpoints[service]
+
+    def helper(self, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> Child:
+        """Start a process of the harness's own."""
+        child = self._child(name, argv, environment)
+        self._helpers.append(child)
+        return child
+
+    def check(self) -> None:
+        """Raise when a server, or the target outside a fault, has ended."""
+        for server in self._servers:
+            if server.poll() is not None:
+                raise ServiceError(
+                    f"{server.name} ended with exit code {server.poll()} in mid-run, which no "
+                    f"fault asked for; its log says: {server.last_lines(2)}"
+                )
+        if self._target is not None and not self._expected_end and self._target.poll() is not None:
+            raise TargetError(
+                f"target {self._order.target.name} ended with exit code {self._target.poll()} "
+                f"in mid-run, which no fault asked for; its log says: "
+                f"{self._target.last_lines(2)}"
+            )
+
+    # What faults may do to the target.
+
+    def incarnation(self) -> Incarnation:
+        """Return the present or last life of the target."""
+        child = self._running_target()
+        return Incarnation(child.pid, child.start_ticks, child.started_ns)
+
+    def kill(self) -> Exit:
+        """Send SIGKILL to the target's main process and wait for its end."""
+        self._expected_end = True
+        return self._running_target().kill()
+
+    def start(self) -> Incarnation:
+        """Start the target and wait until it says that it is ready."""
+        target = self._order.target
+        if target.start is None:
+            raise TargetError(f"target {target.name} is attached; the harness cannot start it")
+        self._check_port_free(target.start)
+        values = self._variables()
+        argv = [interpolate(part, values, target.name) for part in target.start.command]
+        environment = {
+            name: interpolate(text, values, target.name)
+            for name, text in (target.start.environment | dict(self._order.settings)).items()
+        }
+        try:
+            self._target = self._child("target", argv, environment)
+        except OSError as error:
+            raise UsageError(
+                f"target {target.name}: command {argv[0]!r} cannot be started: {error.strerror}"
+            ) from None
+        self._wait_ready(target, target.start.ready_s)
+        self._expected_end = False
+        return self.incarnation()
+
+    def _running_target(self) -> Child:
+        if self._target is None:
+            raise TargetError(f"target {self._order.target.name} was not started by the harness")
+        return self._target
+
+    def _check_port_free(self, start: Start) -> None:
+        port = int(self.base_url.rpartition(":")[2])
+        if not is_free(LOOPBACK, port):
+            where = "start.port" if start.port else "its port"
+            raise UsageError(
+                f"target {self._order.target.name}: {where} {port} on {LOOPBACK} is in use; "
+                "stop what listens there or name another"
+            )
+
+    def _variables(self) -> dict[str, str]:
+        values = {
+            "python": sys.executable,
+            "host": LOOPBACK,
+            "port": self.base_url.rpartition(":")[2],
+            "run_folder": str(self.folder),
+        }
+        for endpoint in self.endpoints.values():
+            for key, value in endpoint.variables.items():
+                values[f"{endpoint.service}.{key}"] = value
+        return values
+
+    def _wait_ready(self, target: Target, ready_s: float) -> None:
+        child = self._running_target()
+        url = self.base_url + (target.http.ready or target.http.health)
+        deadline = time.monotonic() + ready_s
+        while not _answers_ok(url):
+            if child.poll() is not None:
+                raise TargetError(
+                    f"target {target.name} ended with exit code {child.poll()} while starting: "
+                    f"{child.last_lines()}"
+                )
+            if time.monotonic() > deadline:
+                raise TargetError(
+                    f"target {target.name} did not answer 200 on {url} within {ready_s:g} s: "
+                    f"{child.last_lines()}"
+                )
+            time.sleep(POLL_S)
+
+    def wait_attached(self, target: Target) -> None:
+        """Check that a dispatcher that the harness did not start answers."""
+        url = self.base_url + (target.http.ready or target.http.health)
+        if not _answers_ok(url):
+            raise UsageError(
+                f"target {target.name}: nothing answers 200 on {url}; start the dispatcher "
+                "first, or correct attach.url and http.health"
+            )
+
+    # The end.
+
+    def close(self) -> None:
+        """Stop everything, the last started first; what resists is killed."""
+        for helper in self._helpers:
+            helper.terminate()
+        if self._target is not None and self._target.poll() is None:
+            self._target.popen.kill()
+            self._target.popen.wait()
+        with ThreadPoolExecutor(max(1, len(self._servers))) as pool:
+            list(pool.map(Child.terminate, self._servers))
+        kill_marked(self._owner)
+
+
+class LocalRuntime:
+    """Brings up sites of local processes."""
+
+    name = "local"
+
+    def unavailable(self) -> str | None:
+        """Return why this machine cannot run local processes as the harness needs them."""
+        if not Path("/proc/self/stat").exists():
+            return "the local runtime needs Linux with /proc"
+        return None
+
+    def capabilities(self, target: Target) -> frozenset[type]:
+        """Return the capability Protocols that a site of this target will have."""
+        return frozenset() if target.attach else frozenset({Startable, Killable})
+
+    @contextmanager
+    def open(self, order: Order) -> Iterator[LocalSite]:
+        """Start servers and target; stop them all on leaving."""
+        owner = Owner.this_process(order.run_id)
+        with ExitStack() as stack:
+            state = _state_folder(owner)
+            stack.callback(shutil.rmtree, state, ignore_errors=True)
+            site = LocalSite(order, owner, state)
+            stack.callback(site.close)
+            site.start_servers()
+            if order.target.attach is None:
+                site.start()
+            else:
+                site.wait_attached(order.target)
+            yield site
+
+    def recover(self) -> list[str]:
+        """Kill processes and remove folders of harnesses that no longer run."""
+        removed = []
+        for owner in {owner for _, owner in marked() if not owner.alive()}:
+            removed += [f"{line} of run {owner.run_id}" for line in kill_marked(owner)]
+        for folder in sorted(_state_root().glob("*-*-*")):
+            run_id, pid, ticks = folder.name.rsplit("-", 2)
+            if (
+                pid.isdigit()
+                and ticks.isdigit()
+                and not Owner(run_id, int(pid), int(ticks)).alive()
+            ):
+                shutil.rmtree(folder, ignore_errors=True)
+                removed.append(f"folder {folder.name}")
+        return removed
+
+
+def _state_root() -> Path:
+    return cache_root() / "state"
+
+
+def _state_folder(owner: Owner) -> Path:
+    """Create the folder for the servers' data, outside the run folder.
+
+    A server that steps down from root must be able to reach it, wherever the project lies.
+    """
+    root = _state_root()
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
+    if free < NEEDED_BYTES:
+        raise UnavailableError(
+            f"{root} has {free // 2**20} MiB free, and a run needs {NEEDED_BYTES // 2**20} MiB; "
+            "free some, or name another place in LOSSMETER_CACHE"
+        )
+    # The name tells the owner, so even a harness killed right here leaves no riddle.
+    folder = root / f"{owner.run_id}-{owner.pid}-{owner.start_ticks}"
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+def interpolate(text: str, values: Mapping[str, str], target: str) -> str:
+    """Fill ``{name}`` and ``{service.name}`` in; everything else in braces is left alone.
+
+    Raises:
+        UsageError: the text names a server or variable that the target does not have.
+    """
+    for name in values:
+        text = text.replace("{" + name + "}", values[name])
+    start = text.find("{")
+    end = text.find("}", start)
+    inner = text[start + 1 : end] if 0 <= start < end else ""
+    if inner.replace(".", "").replace("_", "").isalnum():
+        raise UsageError(
+            f"target {target}: {{{inner}}} is not known; known are "
+            + ", ".join("{" + name + "}" for name in sorted(values))
+        )
+    return text
+
+
+def _answers_ok(url: str) -> bool:
+    try:
+        # The scheme is fixed: base URLs are http on the loopback.
+        with urllib.request.urlopen(url, timeout=1.0) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError, HTTPException):
+        return False
+
+
+RUNTIME = LocalRuntime()

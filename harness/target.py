@@ -1,0 +1,189 @@
+"""A target as data: one TOML file says how a dispatcher is started, spoken to and audited.
+
+Nothing here knows the reference dispatcher: a file for a dispatcher of one's own uses the
+same words. ``targets/`` holds the shipped ones, each commented.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import string
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from harness.errors import UsageError
+from harness.model import AckLevel
+
+Seconds = Annotated[float, Field(ge=0, le=3600)]
+StatusCode = Annotated[int, Field(ge=100, le=599)]
+UrlPath = Annotated[str, Field(pattern=r"^/")]
+
+EVENT_FIELDS = ("producer", "sequence", "payload")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Start(_Strict):
+    """How to start the dispatcher as a process or container of the harness.
+
+    ``command`` and ``environment`` may interpolate ``{python}``, ``{host}``, ``{port}``,
+    and of each server in ``services`` e.g. ``{postgres.url}`` or ``{redis.address}``.
+    """
+
+    command: Annotated[tuple[str, ...], Field(min_length=1)]
+    environment: dict[str, str] = {}
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    ready_s: Seconds = 30.0
+
+
+class Attach(_Strict):
+    """A dispatcher that already runs, on this machine's loopback."""
+
+    url: str
+
+    @field_validator("url")
+    @classmethod
+    def _loopback(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme != "http" or not parts.hostname or parts.port is None:
+            raise ValueError(f"{url!r} is not of the form http://127.0.0.1:PORT")
+        if parts.hostname != "localhost" and not _is_loopback(parts.hostname):
+            raise ValueError(f"{url!r} is not on this machine's loopback; use 127.0.0.1")
+        return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Http(_Strict):
+    """How producers and the health probe speak to the dispatcher.
+
+    ``body`` is the JSON of one event with ``$producer``, ``$sequence`` and ``$payload``.
+    ``refused`` lists the answers that provably had no effect; every answer that is in
+    neither list counts as unknown, never as refused.
+    ``state`` answers JSON; ``queue_length`` and ``in_flight`` name its fields.
+    """
+
+    events: UrlPath = "/events"
+    health: UrlPath = "/healthz"
+    ready: UrlPath | None = None
+    state: UrlPath | None = None
+    queue_length: str = "queue_length"
+    in_flight: str = "in_flight"
+    boot_id: str = "boot_id"
+    body: str = (
+        '{"producer": $producer, "sequence": $sequence, "key": "$producer", "payload": "$payload"}'
+    )
+    accepted: tuple[StatusCode, ...] = (200, 201, 202)
+    refused: tuple[StatusCode, ...] = (400, 404, 405, 413, 422, 429)
+    timeout_s: Annotated[float, Field(gt=0, le=300)] = 10.0
+
+    @field_validator("body")
+    @classmethod
+    def _names_the_event(cls, body: str) -> str:
+        template = string.Template(body)
+        names = set(template.get_identifiers())
+        if not template.is_valid() or names - set(EVENT_FIELDS):
+            raise ValueError("body may use $producer, $sequence and $payload only")
+        if missing := {"producer", "sequence"} - names:
+            raise ValueError(f"body does not carry ${min(missing)}: no event could be found again")
+        return body
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Self:
+        if both := set(self.accepted) & set(self.refused):
+            raise ValueError(f"status {min(both)} is listed both as accepted and as refused")
+        return self
+
+
+class Persisted(_Strict):
+    """Where the auditor reads what was persisted: around every proxy.
+
+    ``query`` returns one row per persisted event with the columns ``producer`` and
+    ``sequence``, and optionally ``payload_hash`` (first 8 bytes of the payload's MD5 as
+    bigint), ``position`` (order of persisting) and ``persisted_at`` (timestamptz).
+    """
+
+    database: str = "postgres"
+    query: str
+    dead_letter_query: str | None = None
+    pending_query: str | None = None
+    quiet_s: Annotated[float, Field(gt=0, le=300)] = 1.0
+    settle_limit_s: Annotated[float, Field(gt=0, le=1800)] = 90.0
+
+
+class Behaviour(_Strict):
+    """What the prediction knows of the dispatcher."""
+
+    workers: Annotated[int, Field(ge=1)] | None = None
+    capacity: Annotated[int, Field(ge=1)] | None = None
+    handler_time_s: Seconds | None = None
+    push_timeout_s: Seconds | None = None
+    queue_survives_crash: bool | None = None
+    in_hand_survives_crash: bool | None = None
+
+
+class Target(_Strict):
+    """One dispatcher with its settings, servers, health and audit."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    summary: str
+    ack_level: AckLevel
+    services: tuple[str, ...] = ()
+    proxied: tuple[str, ...] = ()
+    start: Start | None = None
+    attach: Attach | None = None
+    http: Http = Http()
+    persisted: Persisted
+    behaviour: Behaviour = Behaviour()
+    settings: dict[str, str] = {}
+    runtimes: tuple[Literal["local", "docker", "kubernetes"], ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.start is None) == (self.attach is None):
+            raise ValueError("give exactly one of [start] (a command) and [attach] (a url)")
+        if self.attach and self.services:
+            raise ValueError("an attached dispatcher brings its own servers; remove services")
+        if stray := set(self.proxied) - set(self.services):
+            raise ValueError(f"proxied names {min(stray)!r}, which services does not list")
+        if self.persisted.database not in self.services and "://" not in self.persisted.database:
+            raise ValueError(
+                f"persisted.database {self.persisted.database!r} is neither one of services "
+                "nor a postgresql:// URL"
+            )
+        return self
+
+
+def load_target(path: Path) -> Target:
+    """Read and check one target file.
+
+    Raises:
+        UsageError: the file is missing, not TOML, or says something impossible.
+    """
+    try:
+        return Target.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UsageError(f"target file {path} does not exist") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
+    except ValidationError as error:
+        raise UsageError(f"{path}: {first_problem(error)}") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first problem of a validation as one sentence: where and what."""
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    what = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what

@@ -1,0 +1,106 @@
+"""Fixtures: real servers, brought up once a session as the local runtime brings them up.
+
+A server that cannot start fails the tests that need it; it never skips them.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from harness.narrator import Silent
+from harness.probe import HealthProbe
+from harness.runtime import Order
+from harness.runtimes._processes import Owner
+from harness.runtimes.local import LocalSite, _state_folder
+from harness.services import discover
+from harness.services.toxiproxy import Proxies
+from harness.target import Http, Target
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server as tests see it."""
+
+    address: str
+    password: str
+    username: str
+    url: str
+
+
+def _serve(name: str, folder: Path) -> Iterator[Server]:
+    service = discover()[name]
+    service.install(lambda _: None)
+    target = Target.model_validate(
+        {
+            "name": "servers-only",
+            "summary": "never started",
+            "ack_level": "enqueued",
+            "services": [name],
+            "start": {"command": ["never"]},
+            "persisted": {"database": name, "query": "select 1"},
+        }
+    )
+    owner = Owner.this_process(f"test-{name}")
+    order = Order(
+        run_id=owner.run_id,
+        folder=folder,
+        target=target,
+        services=[service],
+        proxy=None,
+        proxy_control=Proxies,
+        settings={},
+        probe=lambda url: HealthProbe(url, Http(), folder / "probe.jsonl"),
+        say=Silent().say,
+    )
+    state = _state_folder(owner)
+    site = LocalSite(order, owner, state)
+    try:
+        site.start_servers()
+        direct = site.endpoint(name).direct
+        yield Server(
+            direct["address"], direct["password"], direct.get("username", ""), direct.get("url", "")
+        )
+    finally:
+        site.close()
+        shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from _serve("postgres", tmp_path_factory.mktemp("postgres"))
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from _serve("redis", tmp_path_factory.mktemp("redis"))
+
+
+@pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    yield from _serve("kafka", tmp_path_factory.mktemp("kafka"))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder of its own, with the shipped experiments and targets."""
+    root = Path(__file__).resolve().parents[1]
+    for name in ("experiments", "targets"):
+        ignore = shutil.ignore_patterns("__pycache__", "__init__.py", "dispatcher")
+        shutil.copytree(root / name, tmp_path / name, ignore=ignore)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment for a harness started as a program."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("LOSSMETER_R")}

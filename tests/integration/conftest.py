@@ -1,0 +1,112 @@
+"""Runs the harness as a user does: as a program, with its own processes and exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness.runtimes._processes import Owner, marked
+
+COMMAND = (sys.executable, "-m", "harness.cli")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A harness that ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def results(self) -> list[dict[str, Any]]:
+        """Return what ``--json -`` printed."""
+        parsed: list[dict[str, Any]] = json.loads(self.out)
+        return parsed
+
+
+def harness(*arguments: str, timeout_s: float = 280) -> Done:
+    """Run the harness to its end."""
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+class Running:
+    """A harness that runs in the background."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.popen = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "COLUMNS": "200"},
+        )
+
+    def processes(self) -> list[psutil.Process]:
+        """Return what it has started and what still runs."""
+        return [process for process, owner in marked() if owner.pid == self.popen.pid]
+
+    def process(self, name: str) -> psutil.Process:
+        """Return the oldest of its processes whose name contains ``name``."""
+        found = [p for p in self.processes() if name in p.name() or name in " ".join(p.cmdline())]
+        return min(found, key=lambda process: process.create_time())
+
+    def send(self, number: signal.Signals) -> None:
+        self.popen.send_signal(number)
+
+    def end(self, timeout_s: float = 60) -> Done:
+        out, err = self.popen.communicate(timeout=timeout_s)
+        return Done(self.popen.returncode, out, err)
+
+
+@pytest.fixture
+def background() -> Iterator[Callable[..., Running]]:
+    started: list[Running] = []
+
+    def start(*arguments: str) -> Running:
+        started.append(Running(*arguments))
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.popen.poll() is None:
+            running.popen.kill()
+        running.popen.communicate()
+        for process in running.processes():
+            process.kill()
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+    """Wait for a condition; fail when it does not come."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "condition did not come in time"
+        time.sleep(0.05)
+
+
+def loading(runs: Path) -> bool:
+    """Return whether a run in this folder has sent its first 100 events."""
+    return any(journal.stat().st_size > 100 * 80 for journal in runs.glob("*/journal-0.bin"))
+
+
+def left_behind(owner_pid: int) -> list[Owner]:
+    """Return the marks of processes that a harness left running."""
+    return [owner for _, owner in marked() if owner.pid == owner_pid]

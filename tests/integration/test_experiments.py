@@ -1,0 +1,104 @@
+"""The shipped experiments on real servers: the numbers of the mission, and their evidence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import harness
+
+TARGETS = ("channel", "redis-list", "redis", "kafka")
+SEED = "20261124"
+
+
+def _by_target(results: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {result["target"]: result for result in results}
+
+
+@pytest.fixture(scope="module")
+def crash() -> dict[str, dict[str, Any]]:
+    done = harness(
+        *("run", "crash", "--variant", "default", "--runtime", "local"),
+        *("--seed", SEED, "--json", "-"),
+    )
+    assert done.code == 0, done.err
+    return _by_target(done.results())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_crash_loses_what_the_model_says(crash: dict[str, dict[str, Any]], target: str) -> None:
+    result = crash[target]
+    counts, predicted = result["counts"], result["predicted"]
+    assert result["verdict"] == "pass", result["reason"]
+    assert counts["sent"] == 1800
+    assert abs(counts["lost"] - predicted["lost"]) <= predicted["lost_tolerance"]
+    assert counts["duplicated"] <= predicted["duplicated_max"]
+    assert counts["unexpected"] == counts["resurrected"] == counts["corrupted"] == 0
+    sources = {seen["source"] for seen in result["evidence"] if seen["holds"]}
+    assert {"waitpid", "process-table", "health-probe"} <= sources
+
+
+def test_a_channel_loses_its_queue_and_its_hands(crash: dict[str, dict[str, Any]]) -> None:
+    assert 500 <= crash["channel"]["counts"]["lost"] <= 515
+
+
+def test_a_plain_list_loses_at_most_its_hands(crash: dict[str, dict[str, Any]]) -> None:
+    assert crash["redis-list"]["counts"]["lost"] <= 5
+
+
+@pytest.mark.parametrize("target", ["redis", "kafka"])
+def test_durable_queues_lose_nothing(crash: dict[str, dict[str, Any]], target: str) -> None:
+    assert crash[target]["counts"]["lost"] == 0
+    assert crash[target]["counts"]["duplicated"] <= 5
+
+
+def test_control_loses_nothing_on_each_target() -> None:
+    done = harness("run", "control", "--runtime", "local", "--seed", SEED, "--json", "-")
+    assert done.code == 0, done.err
+    results = _by_target(done.results())
+    assert set(results) == set(TARGETS)
+    for result in results.values():
+        counts = result["counts"]
+        assert counts["sent"] == counts["acked"] == counts["delivered"] == 400
+        assert counts["lost"] == counts["duplicated"] == 0
+
+
+def test_control_lossy_loses_exactly_the_known_number() -> None:
+    done = harness("run", "control-lossy", "--runtime", "local", "--seed", SEED, "--json", "-")
+    assert done.code == 0, done.err
+    results = _by_target(done.results())
+    assert set(results) == set(TARGETS)
+    for result in results.values():
+        assert result["counts"]["lost"] == result["predicted"]["lost"] == 40
+        assert len({seen["source"] for seen in result["evidence"] if seen["holds"]}) >= 2
+
+
+def test_a_run_is_judged_again_from_disk(project: Path) -> None:
+    first = harness(
+        *("run", "control", "--target", "channel", "--runtime", "local"),
+        *("--seed", SEED, "--json", "-"),
+    )
+    assert first.code == 0, first.err
+    (folder,) = (project / "results" / "runs").iterdir()
+    assert folder.name.endswith(f"-control-{SEED}")
+    for name in ("environment.json", "facts.json", "journal-0.bin", "rows.npy", "probe.jsonl"):
+        assert (folder / name).exists(), name
+    for name in ("target.log", "postgres.log", "toxiproxy.log", "load.log"):
+        assert (folder / "logs" / name).exists(), name
+    (folder / "result.json").unlink()
+    again = harness("report", str(folder), "--json", "-")
+    assert again.code == 0
+    assert again.results() == first.results()
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["servers"]["postgres"].startswith("PostgreSQL 18")
+    assert environment["seed"] == int(SEED)
+
+
+def test_a_run_without_its_rows_is_never_a_pass(project: Path) -> None:
+    harness("run", "control", "--target", "channel", "--runtime", "local")
+    (folder,) = (project / "results" / "runs").iterdir()
+    (folder / "rows.npy").unlink()
+    assert harness("report", str(folder)).code == 3
