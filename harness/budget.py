@@ -182,9 +182,8 @@ def _violations(counts: Counts) -> list[str]:
         "unexpected": "rows were persisted that nobody sent",
         "corrupted": "events were persisted with another payload",
     }
-    return [
-        f"{getattr(counts, name)} {text}" for name, text in told.items() if getattr(counts, name)
-    ]
+    found = {name: getattr(counts, name) for name in told}
+    return [f"{number} {told[name]}" for name, number in found.items() if number]
 
 
 def _breaches(counts: Counts, budget: Budget, findings: Findings) -> list[str]:

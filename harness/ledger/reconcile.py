@@ -13,6 +13,7 @@ place in arrays of the length of all events, and one pass over each input is eno
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -213,8 +214,10 @@ class _Space:
             np.maximum.at(lengths, producers[part], sequences[part] + np.uint64(1))
         # Summed as floats first: a broken journal must not wrap an integer.
         self._check_dense(float(lengths.sum(dtype=np.float64)), len(intents), "sequences")
-        self.bases = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.intp)
-        self.size = int(self.bases[-1])
+        self.bases = np.zeros(count + 1, np.intp)
+        self.bases[1:] = np.cumsum(lengths, dtype=np.int64)
+        self._edges: list[int] = [int(base) for base in self.bases]
+        self.size = self._edges[-1]
         self._lengths = lengths.astype(np.int64)
 
     def _check_dense(self, largest: float, events: int, what: str) -> None:
@@ -255,9 +258,9 @@ class _Space:
 
     def slices(self) -> Iterator[slice]:
         """Yield the places of each producer that has any."""
-        for begin, end in zip(self.bases[:-1], self.bases[1:], strict=True):
+        for begin, end in itertools.pairwise(self._edges):
             if end > begin:
-                yield slice(int(begin), int(end))
+                yield slice(begin, end)
 
 
 def _statuses(space: _Space, told: Told) -> npt.NDArray[np.uint8]:
@@ -302,8 +305,9 @@ def _corrupted(space: _Space, intents: Records, held: Held) -> Flags:
         expected[space.places(intents[part])] = intents["payload_hash"][part]
     for part in _chunks(len(held.rows)):
         places = space.places(held.rows[part])
-        altered = held.rows["payload_hash"][part] != expected[places]
-        corrupted[places[altered & (places >= 0)]] = True
+        known = places >= 0
+        places, hashes = places[known], held.rows["payload_hash"][part][known]
+        corrupted[places[hashes != expected[places]]] = True
     return corrupted
 
 

@@ -49,7 +49,8 @@ def prove(told: Told, held: Held, seed: int) -> list[Check]:
     """Plant known faults, one kind at a time, and look for them.
 
     Args:
-        told, held: what the run collected; neither is changed.
+        told: what the producers' journals say; it is not changed.
+        held: what the target holds; it is not changed.
         seed: chooses the rows.
     """
     told, held = _sample(told, held)
@@ -74,8 +75,12 @@ def _sample(told: Told, held: Held) -> tuple[Told, Held]:
     sizes = np.bincount(told.intents["producer"])
     last = int(np.searchsorted(np.cumsum(sizes), LARGEST_SAMPLE))
     kept = Told(*(_up_to(part, last) for part in (told.intents, told.outcomes)))
-    parts = {name: _up_to(getattr(held, name), last) for name in ("dead_lettered", "pending")}
-    return kept, replace(held, rows=_up_to(held.rows, last), **parts)
+    return kept, replace(
+        held,
+        rows=_up_to(held.rows, last),
+        dead_lettered=_up_to(held.dead_lettered, last),
+        pending=_up_to(held.pending, last),
+    )
 
 
 def _up_to(records: Records, producer: int) -> Records:

@@ -76,4 +76,4 @@ def _latencies(told: Told) -> npt.NDArray[np.float64]:
     order = np.argsort(keys(told.intents), kind="stable")
     at = np.searchsorted(keys(told.intents)[order], keys(acked))
     latency_ms = (acked["done_ns"] - told.intents["scheduled_ns"][order][at]) / 1e6
-    return np.percentile(latency_ms, [50, 99, 99.9])
+    return np.asarray(np.percentile(latency_ms, [50, 99, 99.9]))

@@ -22,10 +22,14 @@ class _Answer:
     """Collects one response from the parser's callbacks."""
 
     def __init__(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
         self.complete = False
+        self.keep_alive = False
 
     def on_message_complete(self) -> None:
         self.complete = True
+        # Known only now: the parser forgets it with the end of the message.
+        self.keep_alive = self.parser.should_keep_alive()
 
 
 class Connection:
@@ -74,7 +78,6 @@ class Connection:
 
     def _answer(self, connected: socket.socket) -> int:
         answer = _Answer()
-        parser = httptools.HttpResponseParser(answer)
         deadline = time.monotonic() + self._timeout_s
         while not answer.complete:
             left_s = deadline - time.monotonic()
@@ -84,9 +87,9 @@ class Connection:
             data = connected.recv(65536)
             if not data:
                 raise ConnectionResetError
-            parser.feed_data(data)
+            answer.parser.feed_data(data)
         connected.settimeout(self._timeout_s)
         self._used_at = time.monotonic()
-        if not parser.should_keep_alive():
+        if not answer.keep_alive:
             self.close()
-        return int(parser.get_status_code())
+        return int(answer.parser.get_status_code())

@@ -96,7 +96,7 @@ def begin(environment: Environment, **_: object) -> None:
     gevent.spawn(_carry_out, environment).link_exception(_stop_at_once)
 
 
-events.test_start.add_listener(begin)
+events.test_start.add_listener(begin)  # type: ignore[no-untyped-call]
 
 
 def _carry_out(environment: Environment) -> None:

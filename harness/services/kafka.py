@@ -13,7 +13,7 @@ from pathlib import Path
 from harness import cache as servers
 from harness.errors import CacheError
 from harness.model import Address
-from harness.service import ProcessSpec, Slot
+from harness.service import ProcessSpec, Service, Slot
 from harness.services import _kafka_jars as jars
 from harness.services._files import accepts
 from harness.services._kafka_archive import ARCHIVE, train
@@ -194,4 +194,4 @@ def _cluster_id() -> str:
             return text
 
 
-SERVICE = Kafka()
+SERVICE: Service = Kafka()

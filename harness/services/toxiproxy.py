@@ -13,7 +13,7 @@ from urllib.parse import quote
 from harness import cache as servers
 from harness.errors import CacheError, ServiceError
 from harness.model import Address
-from harness.service import ProcessSpec, Slot
+from harness.service import ProcessSpec, Service, Slot
 from harness.services import _toxiproxy_build as source
 
 if TYPE_CHECKING:
@@ -246,4 +246,4 @@ def _proxied(described: Mapping[str, Any]) -> Proxied:
     )
 
 
-SERVICE = Toxiproxy()
+SERVICE: Service = Toxiproxy()

@@ -67,8 +67,8 @@ def test_a_second_interrupt_does_not_break_the_cleaning(
     assert left_behind(running.popen.pid) == []
 
 
+@pytest.mark.usefixtures("project")
 def test_recover_removes_what_a_killed_harness_left_and_nothing_else(
-    project: Path,
     background: Callable[..., Running],
     stranger: subprocess.Popen[bytes],
 ) -> None:

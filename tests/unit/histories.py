@@ -1,0 +1,119 @@
+"""Histories written by hand or drawn at random, and the slow, obvious ledger of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+from hypothesis import strategies as st
+
+from harness.ledger.reconcile import INTENT, OUTCOME, PAIR, ROW, Held, Told
+from harness.model import Status
+
+Id = tuple[int, int]
+
+ACKED, REFUSED, UNKNOWN = Status.ACKED, Status.REFUSED, Status.UNKNOWN
+
+
+@dataclass
+class History:
+    """A history in plain words.
+
+    ``sent`` maps an id to (sent_ns, done_ns, status); done_ns None leaves no outcome.
+    ``rows`` lists (id, hash) in the order of persisting; the right hash is 0.
+    """
+
+    sent: dict[Id, tuple[int, int | None, Status]] = field(default_factory=dict)
+    rows: list[tuple[Id, int]] = field(default_factory=list)
+    dead: list[Id] = field(default_factory=list)
+    pending: list[Id] = field(default_factory=list)
+
+    def told(self) -> Told:
+        intents = np.zeros(len(self.sent), INTENT)
+        done = {k: v for k, v in self.sent.items() if v[1] is not None}
+        outcomes = np.zeros(len(done), OUTCOME)
+        for n, ((producer, sequence), (sent_ns, _, _)) in enumerate(self.sent.items()):
+            intents[n] = (producer, sequence, sent_ns, sent_ns, 0)
+        for n, ((producer, sequence), (_, done_ns, status)) in enumerate(done.items()):
+            outcomes[n] = (producer, sequence, done_ns, status, 0)
+        return Told(intents, outcomes)
+
+    def held(self) -> Held:
+        rows = np.zeros(len(self.rows), ROW)
+        for n, ((producer, sequence), payload_hash) in enumerate(self.rows):
+            rows[n] = (producer, sequence, payload_hash, n, n)
+        return Held(rows, _pairs(self.dead), _pairs(self.pending))
+
+
+def _pairs(ids: list[Id]) -> np.ndarray:
+    return np.array(ids, PAIR) if ids else np.empty(0, PAIR)
+
+
+def slow_counts(history: History) -> dict[str, int]:
+    """Count every class one event at a time, as design and docstrings define them."""
+    status = {k: (v[2] if v[1] is not None else UNKNOWN) for k, v in history.sent.items()}
+    times: dict[Id, int] = defaultdict(int)
+    first: dict[Id, int] = {}
+    altered = set()
+    for place, (ident, payload_hash) in enumerate(history.rows):
+        if ident in status:
+            times[ident] += 1
+            first.setdefault(ident, place)
+            if payload_hash:
+                altered.add(ident)
+    acked = {k for k, s in status.items() if s is ACKED}
+    missing = {k for k in acked if not times[k]}
+    dead = missing & set(history.dead)
+    pending = (missing - dead) & set(history.pending)
+    unknown = {k for k, s in status.items() if s is UNKNOWN}
+    refused = {k for k, s in status.items() if s is REFUSED}
+    return {
+        "sent": len(status),
+        "acked": len(acked),
+        "refused": len(refused),
+        "unknown": len(unknown),
+        "delivered": len(acked - missing),
+        "lost": len(missing - dead - pending),
+        "dead_lettered": len(dead),
+        "pending": len(pending),
+        "recovered": sum(bool(times[k]) for k in unknown),
+        "unresolved": sum(not times[k] for k in unknown),
+        "resurrected": sum(bool(times[k]) for k in refused),
+        "unexpected": sum(ident not in status for ident, _ in history.rows),
+        "duplicated": sum(n > 1 for n in times.values()),
+        "corrupted": len(altered),
+        "reordered": len(_overtaken(history, first, acked)),
+    }
+
+
+def _overtaken(history: History, first: dict[Id, int], acked: set[Id]) -> set[Id]:
+    return {
+        b
+        for b in first
+        for a in first
+        if a[0] == b[0]
+        and a in acked
+        and (history.sent[a][1] or 0) < history.sent[b][0]
+        and first[a] > first[b]
+    }
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> History:
+    """Draw any history: losses, duplicates, overlaps, foreign rows, silence."""
+    history = History()
+    for producer in range(draw(st.integers(0, 3))):
+        for sequence in range(draw(st.integers(0, 6))):
+            sent_ns = draw(st.integers(1, 30))
+            done_ns = draw(st.one_of(st.none(), st.integers(sent_ns, sent_ns + 15)))
+            status = draw(st.sampled_from([ACKED, ACKED, REFUSED, UNKNOWN]))
+            history.sent[producer, sequence] = (sent_ns, done_ns, status)
+    known = sorted(history.sent)
+    foreign = st.tuples(st.integers(-2, 5), st.integers(-2, 9))
+    ident = st.one_of(st.sampled_from(known), foreign) if known else foreign
+    history.rows = draw(st.lists(st.tuples(ident, st.sampled_from([0, 0, 0, 1])), max_size=25))
+    if known:
+        history.dead = draw(st.lists(st.sampled_from(known), max_size=5))
+        history.pending = draw(st.lists(st.sampled_from(known), max_size=5))
+    return history
