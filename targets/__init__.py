@@ -1,0 +1,1 @@
+"""Targets: a TOML file for each, and the reference dispatcher."""

@@ -1,0 +1,86 @@
+"""Starts the dispatcher: ``python -m targets.dispatcher``."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+
+import uvicorn
+import uvloop
+
+from targets.dispatcher.app import Api
+from targets.dispatcher.config import ConfigurationError, Settings, from_environment
+from targets.dispatcher.core import Dispatcher
+
+EXIT_CONFIGURATION = 4
+
+# Connections left open when the end has come; the events are decided by then.
+_CLOSE_S = 1
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn without its own signal handling, whose time-out would decide what is lost."""
+
+    def capture_signals(self) -> _NoSignals:  # type: ignore[override]
+        return _NoSignals()
+
+
+class _NoSignals:
+    def __enter__(self) -> None:
+        """Leave the signals to the dispatcher."""
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the signals to the dispatcher."""
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then shut down as configured."""
+    dispatcher = Dispatcher(settings)
+    server = _Server(
+        uvicorn.Config(
+            Api(dispatcher).application(),
+            host=settings.host,
+            port=settings.port,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            backlog=4096,
+            timeout_graceful_shutdown=_CLOSE_S,
+        )
+    )
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    await dispatcher.start()
+    serving = asyncio.create_task(server.serve())
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        # The port is taken, or the like: uvicorn has said so.
+        sys.exit(1)
+    await dispatcher.stop()
+    server.should_exit = True
+    await serving
+
+
+def main() -> None:
+    """Read the settings and serve."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    try:
+        settings = from_environment()
+        uvloop.run(serve(settings))
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(EXIT_CONFIGURATION)
+    # Whatever still waits is abandoned; threads of clients must not hold the process up.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

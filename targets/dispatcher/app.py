@@ -1,0 +1,147 @@
+"""HTTP in front of the dispatcher."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from http import HTTPStatus
+
+from pydantic import TypeAdapter, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from targets.dispatcher.core import Dispatcher, IntakeClosedError, RateLimitedError
+from targets.dispatcher.events import Event
+from targets.dispatcher.queues.protocol import QueueFullError, QueueUnsureError
+
+MAX_ARRAY = 10_000
+
+_EVENT = TypeAdapter(Event)
+_EVENTS = TypeAdapter(list[Event])
+
+# The refusals: provably without effect. Whatever else goes wrong is a 500 or 504, which
+# leaves open whether the event was taken.
+_REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
+    QueueFullError: (HTTPStatus.SERVICE_UNAVAILABLE, "queue is full"),
+    IntakeClosedError: (HTTPStatus.SERVICE_UNAVAILABLE, "shutting down"),
+    RateLimitedError: (HTTPStatus.TOO_MANY_REQUESTS, "rate limit exceeded"),
+    QueueUnsureError: (HTTPStatus.GATEWAY_TIMEOUT, "the queue did not answer"),
+}
+
+
+class Api:
+    """The routes of one dispatcher."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def application(self) -> Starlette:
+        """Return the ASGI application."""
+        return Starlette(
+            routes=[
+                Route("/events", self.events, methods=["POST"]),
+                Route("/dead-letters/replay", self.replay, methods=["POST"]),
+                Route("/metrics", self.metrics),
+                Route("/healthz", self.healthz),
+                Route("/readyz", self.readyz),
+                Route("/state", self.state),
+            ]
+        )
+
+    async def events(self, request: Request) -> Response:
+        """Take one event or an array: 202 when all are queued."""
+        body = await request.body()
+        several = body.lstrip().startswith(b"[")
+        try:
+            events = _EVENTS.validate_json(body) if several else [_EVENT.validate_json(body)]
+        except ValidationError as error:
+            return _error(HTTPStatus.UNPROCESSABLE_ENTITY, _sentence(error))
+        if len(events) > MAX_ARRAY:
+            text = f"{len(events)} events are too many, {MAX_ARRAY} at once are allowed"
+            return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+        outcomes = await asyncio.gather(*map(self._push, events))
+        return _several(outcomes) if several else _one(outcomes[0])
+
+    async def _push(self, event: Event) -> Exception | None:
+        try:
+            await self._dispatcher.push(event)
+        except tuple(_REFUSALS) as error:
+            return error
+        return None
+
+    async def replay(self, request: Request) -> Response:
+        """Put the dead letters back into the queue."""
+        del request
+        return JSONResponse({"replayed": await self._dispatcher.replay()})
+
+    async def metrics(self, request: Request) -> Response:
+        """Return the metrics page."""
+        del request
+        page = self._dispatcher.metrics.page(await self._dispatcher.queue.length())
+        return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def healthz(self, request: Request) -> Response:
+        """Return 200 while the process lives."""
+        del request
+        return JSONResponse({"status": "alive"})
+
+    async def readyz(self, request: Request) -> Response:
+        """Return 200 when events can be taken, else 503 with the reason."""
+        del request
+        why = await self._dispatcher.unready()
+        return JSONResponse(
+            {"status": why or "ready"}, HTTPStatus.SERVICE_UNAVAILABLE if why else 200
+        )
+
+    async def state(self, request: Request) -> Response:
+        """Return what the dispatcher holds, and which life of it this is."""
+        counted = "dead_letters" in request.query_params
+        d = self._dispatcher
+        state = {
+            "queue_length": await d.queue.length(),
+            # What waits for a retry is still in hand: it dies with the process.
+            "in_flight": d.in_flight + d.waiting_retry,
+            "waiting_retry": d.waiting_retry,
+            "boot_id": d.boot_id,
+            "pid": os.getpid(),
+            "started_at_ns": d.started_at_ns,
+            "accepting": d.accepting,
+            "counts": d.metrics.counts(),
+        }
+        if counted:
+            # Counting may ask the database, so it is done only when asked for.
+            state["dead_letters"] = await d.dead_letter_count()
+        return JSONResponse(state)
+
+
+def _one(outcome: Exception | None) -> Response:
+    if outcome is None:
+        return JSONResponse({"queued": 1}, HTTPStatus.ACCEPTED)
+    status, text = _REFUSALS[type(outcome)]
+    headers = {}
+    if isinstance(outcome, RateLimitedError):
+        headers["Retry-After"] = str(math.ceil(outcome.retry_after_s))
+    return JSONResponse({"error": text}, status, headers)
+
+
+def _several(outcomes: list[Exception | None]) -> Response:
+    refused = [outcome for outcome in outcomes if outcome is not None]
+    if not refused:
+        return JSONResponse({"queued": len(outcomes)}, HTTPStatus.ACCEPTED)
+    if len(refused) == len(outcomes) and len({type(error) for error in refused}) == 1:
+        return _one(refused[0])
+    results = ["queued" if o is None else _REFUSALS[type(o)][1] for o in outcomes]
+    return JSONResponse({"results": results}, HTTPStatus.MULTI_STATUS)
+
+
+def _error(status: HTTPStatus, text: str) -> Response:
+    return JSONResponse({"error": text}, status)
+
+
+def _sentence(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "body"
+    return f"{where}: {problem['msg']}"

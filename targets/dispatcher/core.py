@@ -1,0 +1,335 @@
+"""The dispatcher itself: push → bounded queue → workers → handler → insert."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import Coroutine
+from typing import Any
+
+from targets.dispatcher import dead_letters, queues
+from targets.dispatcher.config import Settings, ShutdownMode, WhenFull
+from targets.dispatcher.dead_letters import DeadLetterFullError
+from targets.dispatcher.events import Accepted, Event
+from targets.dispatcher.metrics import Metrics
+from targets.dispatcher.queues.protocol import Delivery, QueueFullError, QueueUnsureError
+from targets.dispatcher.store import DatabaseError, Store
+
+LOG = logging.getLogger(__name__)
+
+_AGAIN_S = 0.2
+
+
+class IntakeClosedError(Exception):
+    """The dispatcher is shutting down and takes no more events."""
+
+
+class RateLimitedError(Exception):
+    """The event came faster than the limit allows.
+
+    Attributes:
+        retry_after_s: when there will be room.
+    """
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(f"rate limit; retry after {retry_after_s:.3f} s")
+        self.retry_after_s = retry_after_s
+
+
+class TokenBucket:
+    """Lets ``rate_per_s`` events through, with bursts of up to one second's worth."""
+
+    def __init__(self, rate_per_s: float) -> None:
+        self._rate = rate_per_s
+        self._burst = max(1.0, rate_per_s)
+        self._tokens = self._burst
+        self._at = time.monotonic()
+
+    def take(self) -> float:
+        """Take a token and return 0, or the seconds until there is one."""
+        now = time.monotonic()
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        if self._tokens < 1:
+            return (1 - self._tokens) / self._rate
+        self._tokens -= 1
+        return 0.0
+
+
+class Dispatcher:
+    """Takes events in, and has workers persist them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.boot_id = uuid.uuid4().hex
+        self.started_at_ns = time.time_ns()
+        self.queue = queues.build(settings.queue, settings.workers)
+        self.metrics = Metrics(self.queue.capacity)
+        self.store = Store(settings.database, settings.workers, self.boot_id)
+        self.dead_letters = dead_letters.build(settings.dead_letter, self.store)
+        self.accepting = False
+        self.in_flight = 0
+        self.waiting_retry = 0
+        self._bucket = TokenBucket(settings.push.rate_per_s) if settings.push.rate_per_s else None
+        self._closing = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Life.
+
+    async def start(self) -> None:
+        """Begin to connect; intake opens when database and queue are there."""
+        self._spawn(self._open())
+
+    async def _open(self) -> None:
+        await _until_there("database", self.store.open)
+        await _until_there("queue", self.queue.open)
+        for _ in range(self.settings.workers):
+            self._spawn(self._work())
+        if self.settings.dead_letter.replay_every_s:
+            self._spawn(self._replay_on_timer())
+        self.accepting = not self._closing.is_set()
+
+    async def stop(self) -> None:
+        """Close the intake, then sleep or drain as configured; what is left is abandoned."""
+        self.accepting = False
+        self._closing.set()
+        shutdown = self.settings.shutdown
+        if shutdown.mode is ShutdownMode.SLEEP:
+            LOG.info("shutting down: %s s of grace", shutdown.sleep_s)
+            await asyncio.sleep(shutdown.sleep_s)
+            return
+        deadline = time.monotonic() + shutdown.limit_s
+        while not await self._drained():
+            if time.monotonic() >= deadline:
+                LOG.warning("shutdown time-out, what is left is abandoned")
+                return
+            await asyncio.sleep(min(shutdown.poll_s, max(0.0, deadline - time.monotonic())))
+        LOG.info("queue is empty, exit")
+
+    async def _drained(self) -> bool:
+        """Return whether nothing is left that would die with the process."""
+        if self.in_flight or self.waiting_retry:
+            return False
+        return self.queue.survives_process or await self.queue.length() == 0
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # Intake.
+
+    async def push(self, event: Event) -> None:
+        """Take one event in.
+
+        Raises:
+            QueueFullError: no room in time; no effect.
+            RateLimitedError: too fast; no effect.
+            IntakeClosedError: shutting down; no effect.
+            QueueUnsureError: the backend did not say.
+        """
+        item = Accepted(event, time.time())
+        try:
+            await self._push(item)
+        except (QueueFullError, RateLimitedError, IntakeClosedError):
+            self.metrics.count("dropped")
+            raise
+        self.metrics.count("accepted")
+
+    async def _push(self, item: Accepted) -> None:
+        if not self.accepting:
+            raise IntakeClosedError
+        if self._bucket is not None and (wait_s := self._bucket.take()):
+            raise RateLimitedError(wait_s)
+        push = self.settings.push
+        if push.when_full is WhenFull.BLOCK:
+            await self._put_unless_closing(item, push.timeout_s)
+            return
+        try:
+            await self.queue.put(item, 0)
+        except QueueFullError:
+            if push.when_full is not WhenFull.WRITE_THROUGH:
+                raise
+            await self._write_through(item)
+
+    async def _put_unless_closing(self, item: Accepted, timeout_s: float) -> None:
+        """Wait for room, but not beyond the moment at which the intake closes."""
+        if self.queue.survives_process:
+            # A broker may have been asked already; its answer decides, not the shutdown.
+            await self.queue.put(item, timeout_s)
+            return
+        with contextlib.suppress(QueueFullError):
+            await self.queue.put(item, 0)
+            return
+        put = asyncio.ensure_future(self.queue.put(item, timeout_s))
+        closing = asyncio.ensure_future(self._closing.wait())
+        await asyncio.wait({put, closing}, return_when=asyncio.FIRST_COMPLETED)
+        closing.cancel()
+        if not put.done():
+            put.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await put
+            raise IntakeClosedError
+        put.result()
+
+    async def _write_through(self, item: Accepted) -> None:
+        """Handle the event in the producer's own time: degraded, but not refused."""
+        try:
+            await self._handle(item.event)
+        except DatabaseError as error:
+            # An insert whose answer was lost may have happened.
+            raise QueueUnsureError(str(error)) from error
+        self.metrics.count("persisted")
+        self.metrics.latency.observe(time.time() - item.accepted_at)
+
+    # Workers.
+
+    async def _work(self) -> None:
+        while True:
+            delivery = await self.queue.take()
+            self.in_flight += 1
+            try:
+                await self._deal_with(delivery)
+            finally:
+                self.in_flight -= 1
+
+    async def _deal_with(self, delivery: Delivery) -> None:
+        """Handle one event to its end, which is an insert, a dead letter, or the log."""
+        if delivery.redelivered:
+            self.metrics.count("redelivered")
+        retry = self.settings.retry
+        reason = await self._attempt(delivery)
+        if reason is None:
+            return
+        if retry.attempts and not retry.blocking:
+            self.waiting_retry += 1
+            self._spawn(self._retry_aside(delivery, reason))
+        else:
+            await self._retry(delivery, reason)
+
+    async def _retry_aside(self, delivery: Delivery, reason: str) -> None:
+        try:
+            await self._retry(delivery, reason)
+        finally:
+            self.waiting_retry -= 1
+
+    async def _retry(self, delivery: Delivery, reason: str) -> None:
+        retry = self.settings.retry
+        for attempt in range(retry.attempts):
+            await asyncio.sleep(retry.base**attempt)
+            self.metrics.count("retried")
+            again = await self._attempt(delivery)
+            if again is None:
+                return
+            reason = again
+        await self._give_up(delivery, reason)
+
+    async def _attempt(self, delivery: Delivery) -> str | None:
+        """Handle once; return None when it is persisted, else the reason."""
+        event = delivery.item.event
+        try:
+            await self._handle(event)
+        except DatabaseError as error:
+            self.metrics.count("failed")
+            return " ".join(str(error).split()) or type(error).__name__
+        self.metrics.count("persisted")
+        self.metrics.latency.observe(time.time() - delivery.item.accepted_at)
+        await self.queue.ack(delivery)
+        return None
+
+    async def _handle(self, event: Event) -> None:
+        handler = self.settings.handler
+        if handler.query_s:
+            await self.store.sleep(handler.query_s)
+        await asyncio.sleep(handler.time_s + handler.external_s + handler.logic_s)
+        await self.store.insert(event)
+
+    async def _give_up(self, delivery: Delivery, reason: str) -> None:
+        """Log, keep as a dead letter where there is such a queue, and forget."""
+        event = delivery.item.event
+        told = f"event {event.producer}-{event.sequence} failed: {reason}"
+        if self.dead_letters is None:
+            LOG.error("%s", told)
+        else:
+            try:
+                await self.dead_letters.add(delivery.item, reason)
+            except DeadLetterFullError:
+                self.metrics.count("dropped")
+                LOG.error("%s; dead letter queue is full, event lost", told)  # noqa: TRY400
+            except DatabaseError as error:
+                self.metrics.count("dropped")
+                LOG.error("%s; dead letter queue is away, event lost: %s", told, error)  # noqa: TRY400
+            else:
+                self.metrics.count("dead_lettered")
+                LOG.warning("%s; sent to the dead letter queue", told)
+        await self.queue.ack(delivery)
+
+    # Dead letters.
+
+    async def replay(self) -> int:
+        """Put all dead letters back into the queue and return how many went."""
+        if self.dead_letters is None:
+            return 0
+        items = await self.dead_letters.take_all()
+        for number, item in enumerate(items):
+            try:
+                await self.queue.put(item, self.settings.push.timeout_s)
+            except (QueueFullError, QueueUnsureError):
+                await self._keep(items[number:])
+                return number
+            self.metrics.count("replayed")
+        return len(items)
+
+    async def _keep(self, items: list[Accepted]) -> None:
+        if self.dead_letters is not None:
+            for item in items:
+                await self.dead_letters.add(item, "replay found the queue full")
+
+    async def _replay_on_timer(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.dead_letter.replay_every_s)
+            try:
+                await self.replay()
+            except DatabaseError as error:
+                LOG.warning("replay failed: %s", error)
+
+    # What it tells of itself.
+
+    async def unready(self) -> str | None:
+        """Return why events cannot be taken, or None."""
+        if self._closing.is_set():
+            return "shutting down"
+        if not self.accepting:
+            return "database or queue is not connected yet"
+        if await self.queue.length() is None:
+            return f"queue {self.settings.queue.type} is not ready"
+        if not await self.store.answers():
+            return "database does not answer"
+        return None
+
+    async def dead_letter_count(self) -> int | None:
+        """Return how many dead letters are kept; None while their place is away."""
+        if self.dead_letters is None:
+            return 0
+        try:
+            return await self.dead_letters.count()
+        except DatabaseError:
+            return None
+
+
+async def _until_there(name: str, connect: Any) -> None:
+    """Try to connect until it works; a dispatcher may start before its servers."""
+    told = False
+    while True:
+        try:
+            await connect()
+        except DatabaseError as error:
+            if not told:
+                LOG.warning("%s is not there yet: %s", name, error)
+            told = True
+            await asyncio.sleep(_AGAIN_S)
+        else:
+            return

@@ -1,0 +1,48 @@
+"""The event, and how it travels through queues."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Event(BaseModel):
+    """What a producer sends; the id ``(producer, sequence)`` travels unchanged."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    producer: Annotated[int, Field(ge=0, lt=2**31)]
+    sequence: Annotated[int, Field(ge=0, lt=2**62)]
+    key: Annotated[str, Field(max_length=256)] = ""
+    payload: Annotated[str, Field(max_length=1_000_000)] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An event with the moment at which it was accepted.
+
+    Attributes:
+        event: as sent.
+        accepted_at: seconds since the epoch; the process latency counts from here.
+    """
+
+    event: Event
+    accepted_at: float
+
+    def to_bytes(self) -> bytes:
+        """Return the form in which brokers and files keep it."""
+        event = self.event
+        fields = [event.producer, event.sequence, event.key, event.payload, self.accepted_at]
+        return json.dumps(fields, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read what ``to_bytes`` wrote."""
+        producer, sequence, key, payload, accepted_at = json.loads(data)
+        event = Event.model_construct(
+            producer=producer, sequence=sequence, key=key, payload=payload
+        )
+        return cls(event, accepted_at)

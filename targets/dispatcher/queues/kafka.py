@@ -1,0 +1,349 @@
+"""Kafka: a yes after all in-sync replicas have it, the offset committed after the insert.
+
+Kafka keeps one offset per partition, so an event is committed only with all before it. At
+most ``workers`` events are delivered and not yet committed at any time: that bounds what a
+crash delivers twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from targets.dispatcher.config import QueueSettings
+from targets.dispatcher.events import Accepted
+from targets.dispatcher.queues.protocol import Delivery, QueueFullError, QueueUnsureError
+
+LOG = logging.getLogger(__name__)
+
+GROUP = "dispatcher"
+DELIVERY_S = 10.0
+ANSWER_S = 5.0
+POLL_S = 0.1
+ROOM_POLL_S = 0.02
+
+
+_Config = dict[str, str | int | float | bool]
+
+
+@dataclass(slots=True)
+class _Partition:
+    """What this process knows of one partition that it is assigned.
+
+    Attributes:
+        end: the offset that the next event will get.
+        position: the offset that is taken into hands next.
+        hands: offsets delivered and not yet committed, oldest first, and which are done.
+    """
+
+    end: int
+    position: int
+    hands: deque[int] = field(default_factory=deque)
+    done: set[int] = field(default_factory=set)
+
+    def finished(self) -> int:
+        """Drop the done offsets at the front and return how many they are."""
+        count = 0
+        while self.hands and self.hands[0] in self.done:
+            self.done.discard(self.hands.popleft())
+            count += 1
+        return count
+
+
+class KafkaQueue:
+    """One topic, one consumer group; client calls that block run on threads of their own."""
+
+    survives_process = True
+
+    def __init__(self, settings: QueueSettings, workers: int) -> None:
+        self.capacity = settings.bound
+        self._settings = settings
+        self._free = threading.Semaphore(workers)
+        self._lock = threading.Lock()
+        self._partitions: dict[int, _Partition] = {}
+        self._producing = 0
+        self._over = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._turn = asyncio.Lock()
+        self._to_commit = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Make the topic and start to produce and consume."""
+        self._loop = asyncio.get_running_loop()
+        self._inbox: asyncio.Queue[Delivery] = asyncio.Queue()
+        await asyncio.to_thread(self._make_topic)
+        self._producer = Producer(
+            self._client()
+            | {
+                "enable.idempotence": True,
+                "acks": "all",
+                "linger.ms": 1,
+                "delivery.timeout.ms": int(DELIVERY_S * 1000),
+            }
+        )
+        self._consumer = Consumer(self._client() | self._membership())
+        self._consumer.subscribe(
+            [self._settings.name], on_assign=self._assigned, on_revoke=self._revoked
+        )
+        for work in (self._poll_producer, self._poll_consumer):
+            thread = threading.Thread(target=work, daemon=True, name=work.__name__)
+            thread.start()
+            self._threads.append(thread)
+        self._tasks.append(asyncio.create_task(self._commit()))
+
+    async def put(self, item: Accepted, timeout_s: float) -> None:
+        """Produce an event and wait for the delivery report."""
+        await self._room(timeout_s)
+        reported: asyncio.Future[None] = self._loop.create_future()
+        self._producing += 1
+        try:
+            self._producer.produce(
+                self._settings.name,
+                item.to_bytes(),
+                key=item.event.key.encode(),
+                on_delivery=lambda error, message: self._report(reported, error, message),
+            )
+        except BufferError:
+            self._producing -= 1
+            raise QueueFullError from None
+        # The event may go out whatever becomes of this task, so its report is awaited.
+        await asyncio.shield(reported)
+
+    async def take(self) -> Delivery:
+        """Take the next event that was consumed."""
+        return await self._inbox.get()
+
+    async def ack(self, delivery: Delivery) -> None:
+        """Mark an offset as done; it is committed with all before it."""
+        partition, offset = self._receipt(delivery)
+        with self._lock:
+            known = self._partitions.get(partition)
+            if known is not None:
+                known.done.add(offset)
+        self._to_commit.set()
+
+    async def length(self) -> int | None:
+        """Return the events behind the position; None without an assignment."""
+        return self._waiting()
+
+    async def close(self) -> None:
+        """Stop the threads and leave the group."""
+        self._over.set()
+        for task in self._tasks:
+            task.cancel()
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join, ANSWER_S)
+        await asyncio.to_thread(self._consumer.close)
+
+    # Configuration.
+
+    def _client(self) -> _Config:
+        settings = self._settings
+        client: _Config = {
+            "bootstrap.servers": settings.address,
+            "socket.timeout.ms": int(ANSWER_S * 1000),
+            "reconnect.backoff.max.ms": 1000,
+        }
+        if settings.username:
+            client |= {
+                "security.protocol": "SASL_PLAINTEXT",
+                "sasl.mechanism": "PLAIN",
+                "sasl.username": settings.username,
+                "sasl.password": settings.password,
+            }
+        return client
+
+    def _membership(self) -> _Config:
+        session_ms = int(self._settings.session_timeout_s * 1000)
+        membership: _Config = {
+            "group.id": GROUP,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "session.timeout.ms": session_ms,
+            "heartbeat.interval.ms": max(100, session_ms // 10),
+            # A slow handler must not get this process thrown out of its group.
+            "max.poll.interval.ms": 86_400_000,
+            "fetch.wait.max.ms": 50,
+            "fetch.error.backoff.ms": 100,
+        }
+        if self._settings.instance_id:
+            membership["group.instance.id"] = self._settings.instance_id
+        return membership
+
+    def _make_topic(self) -> None:
+        admin = AdminClient(self._client())
+        topic = NewTopic(self._settings.name, self._settings.partitions, 1)
+        future = admin.create_topics([topic], operation_timeout=ANSWER_S)[self._settings.name]
+        try:
+            future.result(timeout=ANSWER_S * 2)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise OSError(f"Kafka does not answer: {error}") from None
+        except TimeoutError:
+            raise OSError("Kafka does not answer in time") from None
+
+    # Producing.
+
+    async def _room(self, timeout_s: float) -> None:
+        """Wait for room; those that wait are served in the order of arrival."""
+        deadline = time.monotonic() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                async with self._turn:
+                    while not self._has_room():
+                        if time.monotonic() >= deadline:
+                            raise QueueFullError
+                        await asyncio.sleep(ROOM_POLL_S)
+        except TimeoutError:
+            raise QueueFullError from None
+
+    def _has_room(self) -> bool:
+        waiting = self._waiting()
+        return waiting is not None and waiting + self._producing < self.capacity
+
+    def _waiting(self) -> int | None:
+        with self._lock:
+            if not self._partitions:
+                return None
+            return sum(max(0, p.end - p.position) for p in self._partitions.values())
+
+    def _report(
+        self, reported: asyncio.Future[None], error: KafkaError | None, message: Message
+    ) -> None:
+        """Pass a delivery report on; runs on the producer's thread."""
+        offset, partition = message.offset(), message.partition()
+        if error is None and offset is not None and partition is not None:
+            with self._lock:
+                known = self._partitions.get(partition)
+                if known is not None:
+                    known.end = max(known.end, offset + 1)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(self._settle, reported, error)
+
+    def _settle(self, reported: asyncio.Future[None], error: KafkaError | None) -> None:
+        self._producing -= 1
+        if reported.done():
+            return
+        if error is None:
+            reported.set_result(None)
+        else:
+            reported.set_exception(QueueUnsureError(str(error)))
+
+    def _poll_producer(self) -> None:
+        while not self._over.is_set():
+            self._producer.poll(POLL_S)
+
+    # Consuming.
+
+    def _poll_consumer(self) -> None:
+        while not self._over.is_set():
+            if not self._free.acquire(timeout=POLL_S):
+                continue
+            message = self._next_message()
+            if message is None or not self._hand_out(message):
+                self._free.release()
+
+    def _next_message(self) -> Message | None:
+        try:
+            message = self._consumer.poll(POLL_S)
+        except (KafkaException, RuntimeError) as error:
+            LOG.warning("consumer: %s", error)
+            time.sleep(POLL_S)
+            return None
+        if message is not None and message.error():
+            LOG.warning("consumer: %s", message.error())
+            return None
+        return message
+
+    def _hand_out(self, message: Message) -> bool:
+        partition, offset, value = message.partition(), message.offset(), message.value()
+        if partition is None or offset is None or value is None:
+            return False
+        with self._lock:
+            known = self._partitions.get(partition)
+            if known is None:
+                return False
+            known.hands.append(offset)
+            known.position = offset + 1
+            known.end = max(known.end, offset + 1)
+        delivery = Delivery(Accepted.from_bytes(bytes(value)), (partition, offset))
+        self._loop.call_soon_threadsafe(self._inbox.put_nowait, delivery)
+        return True
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        committed = consumer.committed(partitions, timeout=ANSWER_S)
+        fresh = {}
+        for place in committed:
+            low, high = consumer.get_watermark_offsets(place, timeout=ANSWER_S)
+            fresh[place.partition] = _Partition(high, place.offset if place.offset >= 0 else low)
+        with self._lock:
+            self._partitions = fresh
+
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        del consumer
+        with self._lock:
+            for place in partitions:
+                gone = self._partitions.pop(place.partition, None)
+                # Their events will be delivered again, to whoever gets the partition.
+                for _ in gone.hands if gone else ():
+                    self._free.release()
+
+    # Committing.
+
+    async def _commit(self) -> None:
+        """Commit what is done, as often as the broker confirms."""
+        while True:
+            await self._to_commit.wait()
+            self._to_commit.clear()
+            finished, offsets = self._finished()
+            while offsets:
+                try:
+                    await asyncio.to_thread(
+                        self._consumer.commit, offsets=offsets, asynchronous=False
+                    )
+                except KafkaException as error:
+                    LOG.warning("commit: %s", error)
+                    await asyncio.sleep(POLL_S)
+                else:
+                    break
+            for _ in range(finished):
+                self._free.release()
+
+    def _finished(self) -> tuple[int, list[TopicPartition]]:
+        finished, offsets = 0, []
+        with self._lock:
+            for number, partition in self._partitions.items():
+                count = partition.finished()
+                if count:
+                    finished += count
+                    upto = partition.hands[0] if partition.hands else partition.position
+                    offsets.append(TopicPartition(self._settings.name, number, upto))
+        return finished, offsets
+
+    def _receipt(self, delivery: Delivery) -> tuple[int, int]:
+        receipt = delivery.receipt
+        if not (isinstance(receipt, tuple) and len(receipt) == 2):
+            raise TypeError(f"{receipt!r} is not a receipt of this queue")
+        return receipt
+
+
+def build(settings: QueueSettings, workers: int) -> KafkaQueue:
+    """Return a queue on one topic."""
+    return KafkaQueue(settings, workers)

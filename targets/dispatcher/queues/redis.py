@@ -1,0 +1,155 @@
+"""A Redis stream with a consumer group: acknowledged after the insert.
+
+What a process held when it died stays pending in the group. Started again under the same
+consumer name, it first reads its own pending entries; those of other consumers that went
+silent are claimed after a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from redis.exceptions import RedisError, ResponseError
+
+from targets.dispatcher.config import QueueSettings
+from targets.dispatcher.events import Accepted
+from targets.dispatcher.queues._redis import ANSWER_S, connect, open_client, put_when_room
+from targets.dispatcher.queues.protocol import Delivery
+
+# What is in hands is still in the stream, so it does not count against the capacity.
+_ADD = """
+local held = 0
+local groups = redis.call('xinfo', 'groups', KEYS[1])
+for i = 1, #groups[1], 2 do
+    if groups[1][i] == 'pending' then held = groups[1][i + 1] end
+end
+if redis.call('xlen', KEYS[1]) - held >= tonumber(ARGV[1]) then return 0 end
+redis.call('xadd', KEYS[1], '*', 'e', ARGV[2])
+return 1
+"""
+_Entry = tuple[bytes, dict[bytes, bytes]]
+
+_GROUP = "workers"
+_BLOCK_MS = int(ANSWER_S * 1000 / 5)
+_AGAIN_S = 0.1
+_CLAIM_EVERY_S = 5.0
+_CLAIM_IDLE_MS = 30_000
+
+
+class RedisStreamQueue:
+    """XADD at one end, XREADGROUP at the other, XACK and XDEL after the insert."""
+
+    survives_process = True
+
+    def __init__(self, settings: QueueSettings) -> None:
+        self.capacity = settings.bound
+        self._key = settings.name
+        self._consumer = settings.instance_id or "dispatcher"
+        self._client = connect(settings)
+        self._add = self._client.register_script(_ADD)
+        self._turn = asyncio.Lock()
+        self._inherited: list[Delivery] = []
+        self._claim_at = time.monotonic() + _CLAIM_EVERY_S
+
+    async def open(self) -> None:
+        """Connect, make the group, and inherit what an earlier life held."""
+        await open_client(self._client)
+        try:
+            await self._client.xgroup_create(self._key, _GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+        await self._inherit()
+
+    async def put(self, item: Accepted, timeout_s: float) -> None:
+        """Add an event, waiting for room."""
+        data = item.to_bytes()
+        await put_when_room(
+            lambda: self._add(keys=[self._key], args=[self.capacity, data]), self._turn, timeout_s
+        )
+
+    async def take(self) -> Delivery:
+        """Take what was inherited, then the oldest new entry."""
+        while True:
+            if self._inherited:
+                return self._inherited.pop(0)
+            try:
+                entries = await self._read()
+            except (RedisError, OSError):
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            if entries:
+                return entries[0]
+
+    async def ack(self, delivery: Delivery) -> None:
+        """Take the entry off the pending list and out of the stream."""
+        ident = str(delivery.receipt)
+        while True:
+            try:
+                async with self._client.pipeline(transaction=True) as pipe:
+                    pipe.xack(self._key, _GROUP, ident)
+                    pipe.xdel(self._key, ident)
+                    await pipe.execute()
+            except (RedisError, OSError):
+                # Acknowledging twice does no harm; not at all would deliver it again.
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
+
+    async def length(self) -> int | None:
+        """Return the entries in the stream without those in hands; None while away."""
+        try:
+            async with self._client.pipeline(transaction=True) as pipe:
+                pipe.xlen(self._key)
+                pipe.xpending(self._key, _GROUP)
+                total, pending = await pipe.execute()
+        except (RedisError, OSError):
+            return None
+        return int(total) - int(pending["pending"]) + len(self._inherited)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._client.aclose()
+
+    async def _inherit(self) -> None:
+        """Read the entries that this consumer was given and never acknowledged."""
+        entries = await self._group("0")
+        self._inherited = [_delivery(entry, redelivered=True) for entry in entries if entry[1]]
+
+    async def _read(self) -> list[Delivery]:
+        if time.monotonic() >= self._claim_at:
+            self._claim_at = time.monotonic() + _CLAIM_EVERY_S
+            self._inherited += await self._claimed()
+            if self._inherited:
+                return [self._inherited.pop(0)]
+        entries = await self._group(">", count=1, block=_BLOCK_MS)
+        return [_delivery(entry) for entry in entries]
+
+    async def _group(self, start: str, **options: int) -> list[_Entry]:
+        """Read entries of this consumer: ``0`` for those it holds, ``>`` for new ones."""
+        answer: Any = await self._client.xreadgroup(
+            _GROUP, self._consumer, {self._key: start}, **options
+        )
+        streams = answer.values() if isinstance(answer, dict) else (s[1] for s in answer or ())
+        return [entry for entries in streams for entry in entries]
+
+    async def _claimed(self) -> list[Delivery]:
+        """Claim entries that another consumer has held for too long to be alive."""
+        answer: Any = await self._client.xautoclaim(
+            self._key, _GROUP, self._consumer, min_idle_time=_CLAIM_IDLE_MS, count=100
+        )
+        claimed: list[_Entry] = answer[1]
+        return [_delivery(entry, redelivered=True) for entry in claimed if entry[1]]
+
+
+def _delivery(entry: _Entry, *, redelivered: bool = False) -> Delivery:
+    ident, fields = entry
+    return Delivery(Accepted.from_bytes(fields[b"e"]), ident.decode(), redelivered)
+
+
+def build(settings: QueueSettings, workers: int) -> RedisStreamQueue:
+    """Return a queue on one stream."""
+    del workers
+    return RedisStreamQueue(settings)

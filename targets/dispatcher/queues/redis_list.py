@@ -1,0 +1,78 @@
+"""A plain Redis list: what waits is in Redis, what a worker holds dies with the process."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from targets.dispatcher.config import QueueSettings
+from targets.dispatcher.events import Accepted
+from targets.dispatcher.queues._redis import ANSWER_S, connect, open_client, put_when_room
+from targets.dispatcher.queues.protocol import Delivery
+
+# Adding and the check for room are one step on the server.
+_ADD = """
+if redis.call('llen', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
+redis.call('lpush', KEYS[1], ARGV[2])
+return 1
+"""
+_POP_S = ANSWER_S / 5
+_AGAIN_S = 0.1
+
+
+class RedisListQueue:
+    """LPUSH at one end, BRPOP at the other; a worker pops only what it can hold."""
+
+    survives_process = True
+
+    def __init__(self, settings: QueueSettings) -> None:
+        self.capacity = settings.bound
+        self._key = settings.name
+        self._client = connect(settings)
+        self._add = self._client.register_script(_ADD)
+        self._turn = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Connect."""
+        await open_client(self._client)
+
+    async def put(self, item: Accepted, timeout_s: float) -> None:
+        """Add an event, waiting for room."""
+        data = item.to_bytes()
+        await put_when_room(
+            lambda: self._add(keys=[self._key], args=[self.capacity, data]), self._turn, timeout_s
+        )
+
+    async def take(self) -> Delivery:
+        """Pop the oldest event."""
+        while True:
+            try:
+                popped: Any = await self._client.brpop([self._key], timeout=_POP_S)
+            except (RedisError, OSError):
+                # The server is away; what is in it waits there.
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            if popped is not None:
+                return Delivery(Accepted.from_bytes(popped[1]), None)
+
+    async def ack(self, delivery: Delivery) -> None:
+        """Do nothing: popped is gone."""
+
+    async def length(self) -> int | None:
+        """Return how many events wait in Redis; None while it is away."""
+        try:
+            return int(await self._client.llen(self._key))
+        except (RedisError, OSError):
+            return None
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._client.aclose()
+
+
+def build(settings: QueueSettings, workers: int) -> RedisListQueue:
+    """Return a queue on one list."""
+    del workers
+    return RedisListQueue(settings)
