@@ -35,7 +35,7 @@ EXPERIMENT = Experiment(
     ),
     variants=(
         Variant("", steady(RATE_PER_S, 9), (_kill("queue_length >= 500", 5.0),), SETTINGS),
-        Variant("full", steady(RATE_PER_S, 14), (_kill("queue_length >= 1000", 10.5),), SETTINGS),
+        Variant("full", steady(RATE_PER_S, 12.5), (_kill("queue_length >= 1000", 10.5),), SETTINGS),
     ),
     targets=("channel", "redis-list", "redis", "kafka"),
     predict=predict,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -154,9 +154,13 @@ class _Story:
                 self.load_and_faults()
                 self.settle()
                 self.heal_rest()
-            finally:
-                # Also when it was cut short: what is persisted now is all there will be.
-                self.collect()
+            except BaseException:
+                # What is persisted now is all there will be; what cut the run short is
+                # what matters, not that the database went away with it.
+                with suppress(HarnessError):
+                    self.collect()
+                raise
+            self.collect()
 
     # 1. Set up.
 
@@ -206,7 +210,7 @@ class _Story:
                     self._fault(planned, began, load)
                 self._wait_for_load(load, began)
         finally:
-            load.terminate()
+            load.kill()
 
     def _planned(self, moment: str) -> list[PlannedFault]:
         faults = self.ask.cell.variant.faults

@@ -47,8 +47,8 @@ class HelperProcess(Protocol):
     def poll(self) -> int | None:
         """Return the exit code, or None while it runs."""
 
-    def terminate(self) -> None:
-        """Ask it to end, then make it."""
+    def kill(self) -> object:
+        """End it at once, if it still runs."""
 
 
 class RunningSite(Site, Protocol):

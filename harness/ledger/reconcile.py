@@ -192,8 +192,8 @@ def reconcile(told: Told, held: Held) -> Ledger:
 
 def merge(parts: list[Counts]) -> Counts:
     """Add up the counts of ledgers over disjoint producers."""
-    sums = np.sum([list(part.as_dict().values()) for part in parts], axis=0, dtype=np.int64)
-    return Counts(*(int(number) for number in sums))
+    columns = zip(*(part.as_dict().values() for part in parts), strict=True)
+    return Counts(*map(sum, columns))
 
 
 def keys(ids: Records) -> npt.NDArray[np.uint64]:
@@ -209,11 +209,11 @@ class _Space:
         producers, sequences = intents["producer"], intents["sequence"]
         count = int(producers.max()) + 1 if len(intents) else 0
         self._check_dense(count, len(intents), "producers")
+        self._check_dense(float(sequences.max()) if count else 0, len(intents), "sequences")
         lengths = np.zeros(count, np.uint64)
         for part in _chunks(len(intents)):
             np.maximum.at(lengths, producers[part], sequences[part] + np.uint64(1))
-        # Summed as floats first: a broken journal must not wrap an integer.
-        self._check_dense(float(lengths.sum(dtype=np.float64)), len(intents), "sequences")
+        self._check_dense(float(lengths.sum(dtype=np.float64)), len(intents), "ids")
         self.bases = np.zeros(count + 1, np.intp)
         self.bases[1:] = np.cumsum(lengths, dtype=np.int64)
         self._edges: list[int] = [int(base) for base in self.bases]

@@ -261,7 +261,7 @@ class LocalSite:
     def close(self) -> None:
         """Stop everything, the last started first; what resists is killed."""
         for helper in self._helpers:
-            helper.terminate()
+            helper.kill()
         if self._target is not None and self._target.poll() is None:
             self._target.popen.kill()
             self._target.popen.wait()

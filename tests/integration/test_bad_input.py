@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from harness.runtimes._processes import marked
+from harness.cache import cache_root
+from harness.errors import UnavailableError
+from harness.runtimes._processes import Owner, marked
+from harness.runtimes.local import _state_folder
 from tests.integration.conftest import Done, harness
 
 RUN = ("run", "control", "--runtime", "local")
@@ -44,7 +50,7 @@ def _edit(project: Path, old: str, new: str) -> str:
         (("run", "crash", "--runtime", "cloud"), "runtime 'cloud' does not exist"),
         (("run", "crash", "--seed", "-1"), "--seed"),
         (("run", "crash", "--sed", "1"), "No such option"),
-        (("run",), "Missing argument 'EXPERIMENT'"),
+        (("run",), "Missing argument"),
         (("report", "nowhere"), "run 'nowhere' does not exist"),
         (("report",), "holds no run yet"),
         (("plan", "--rate", "-5"), "rate"),
@@ -121,21 +127,29 @@ def test_wrong_budgets_are_named_with_their_file(project: Path) -> None:
     _nothing_started(project)
 
 
-def test_no_disk_space(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # A file system of 1 MiB would need root; a quota of nothing does not: /proc is full.
-    monkeypatch.setenv("LOSSMETER_CACHE", "/proc/lossmeter")
-    done = harness(*RUN, "--target", "channel")
-    assert done.code in {3, 4}
-    assert "LOSSMETER_CACHE" in done.err
-    assert "Traceback" not in done.err
-    _nothing_started(project)
-    assert tmp_path.exists()
+def test_no_disk_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")
+    full = type(usage)(usage.total, usage.total, 10 * 2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(UnavailableError, match=r"has 10 MiB free, and a run needs 500 MiB"):
+        _state_folder(Owner.this_process("full"))
+    assert not list((cache_root() / "state").glob("full-*"))
 
 
+@pytest.fixture
+def empty_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache that an unprivileged user can enter, unlike pytest's own folders."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        monkeypatch.setenv("LOSSMETER_CACHE", str(folder))
+        yield folder
+
+
+@pytest.mark.usefixtures("empty_cache")
 def test_a_missing_server_is_named_when_it_cannot_be_had(
-    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LOSSMETER_CACHE", str(tmp_path / "empty"))
     # No way to the module proxy, as on a machine without a network.
     monkeypatch.setenv("GOPROXY", "off")
     done = harness(*RUN, "--target", "channel")

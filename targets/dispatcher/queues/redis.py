@@ -129,9 +129,8 @@ class RedisStreamQueue:
 
     async def _group(self, start: str, **options: int) -> list[_Entry]:
         """Read entries of this consumer: ``0`` for those it holds, ``>`` for new ones."""
-        answer: Any = await self._client.xreadgroup(
-            _GROUP, self._consumer, {self._key: start}, **options
-        )
+        read: Any = self._client.xreadgroup
+        answer = await read(_GROUP, self._consumer, {self._key: start}, **options)
         streams = answer.values() if isinstance(answer, dict) else (s[1] for s in answer or ())
         return [entry for entries in streams for entry in entries]
 
