@@ -32,7 +32,8 @@ def connect(settings: QueueSettings) -> Redis:
         timeout=ANSWER_S,
         retry=None,
     )
-    return Redis(connection_pool=pool)
+    # So made, the client closes the pool with itself.
+    return Redis.from_pool(pool)
 
 
 async def open_client(client: Redis) -> None:

@@ -32,7 +32,6 @@ from targets.dispatcher.queues.protocol import Delivery, QueueFullError, QueueUn
 
 LOG = logging.getLogger(__name__)
 
-GROUP = "dispatcher"
 DELIVERY_S = 10.0
 ANSWER_S = 5.0
 POLL_S = 0.1
@@ -74,6 +73,7 @@ class KafkaQueue:
     def __init__(self, settings: QueueSettings, workers: int) -> None:
         self.capacity = settings.bound
         self._settings = settings
+        self._group = f"{settings.name}-workers"
         self._free = threading.Semaphore(workers)
         self._lock = threading.Lock()
         self._partitions: dict[int, _Partition] = {}
@@ -88,7 +88,7 @@ class KafkaQueue:
         """Make the topic and start to produce and consume."""
         self._loop = asyncio.get_running_loop()
         self._inbox: asyncio.Queue[Delivery] = asyncio.Queue()
-        await asyncio.to_thread(self._make_topic)
+        await asyncio.to_thread(self._prepare)
         self._producer = Producer(
             self._client()
             | {
@@ -173,7 +173,7 @@ class KafkaQueue:
     def _membership(self) -> _Config:
         session_ms = int(self._settings.session_timeout_s * 1000)
         membership: _Config = {
-            "group.id": GROUP,
+            "group.id": self._group,
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "session.timeout.ms": session_ms,
@@ -187,8 +187,31 @@ class KafkaQueue:
             membership["group.instance.id"] = self._settings.instance_id
         return membership
 
-    def _make_topic(self) -> None:
+    def _prepare(self) -> None:
         admin = AdminClient(self._client())
+        self._make_topic(admin)
+        self._wake_coordinator(admin)
+
+    def _wake_coordinator(self, admin: AdminClient) -> None:
+        """Wait until the group's coordinator has loaded.
+
+        A consumer that meets it while it loads pauses for 3 s before it joins again.
+        """
+        deadline = time.monotonic() + ANSWER_S
+        while time.monotonic() < deadline:
+            future = admin.describe_consumer_groups([self._group])[self._group]
+            try:
+                future.result(timeout=ANSWER_S)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                    return
+            except TimeoutError:
+                pass
+            else:
+                return
+            time.sleep(ROOM_POLL_S)
+
+    def _make_topic(self, admin: AdminClient) -> None:
         topic = NewTopic(self._settings.name, self._settings.partitions, 1)
         future = admin.create_topics([topic], operation_timeout=ANSWER_S)[self._settings.name]
         try:

@@ -1,0 +1,137 @@
+"""The judge proves itself: and when its ledger is broken on purpose, the proof says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from harness.ledger import selfproof
+from harness.ledger.reconcile import Held, Ledger, Told, reconcile
+from harness.ledger.selfproof import PLANTED_EACH, Check, prove
+from tests.unit.histories import ACKED, REFUSED, UNKNOWN, History, histories
+
+GOOD = 0
+
+
+def _calm(events: int = 60, producers: int = 3) -> History:
+    """Every event acked before the next is sent, and persisted in order."""
+    history = History()
+    for n in range(events):
+        ident = (n % producers, n // producers)
+        history.sent[ident] = (10 * n, 10 * n + 5, ACKED)
+        history.rows.append((ident, GOOD))
+    return history
+
+
+def _troubled() -> History:
+    """A run that already holds every class."""
+    history = _calm()
+    history.rows = [row for row in history.rows if row[0][1] % 5]
+    history.rows += [*history.rows[:4], ((7, 7), GOOD), ((0, 1), 9)]
+    history.sent[0, 20] = (900, 901, REFUSED)
+    history.sent[1, 20] = (900, None, UNKNOWN)
+    history.sent[2, 20] = (900, 950, UNKNOWN)
+    history.rows += [((0, 20), GOOD), ((2, 20), GOOD)]
+    history.dead = [(0, 0)]
+    return history
+
+
+def _prove(history: History, seed: int = 1) -> dict[str, Check]:
+    return {check.name: check for check in prove(history.told(), history.held(), seed)}
+
+
+@pytest.mark.parametrize("history", [_calm(), _troubled()], ids=["calm", "troubled"])
+@pytest.mark.parametrize("seed", range(5))
+def test_everything_planted_is_found(history: History, seed: int) -> None:
+    checks = _prove(history, seed)
+    assert [*checks] == ["dropped", "duplicated", "swapped", "altered", "invented"]
+    assert all(check.ok for check in checks.values()), checks
+    planted = {name: check.planted for name, check in checks.items()}
+    swapped = planted.pop("swapped")
+    assert swapped == 1
+    assert set(planted.values()) == {PLANTED_EACH}
+
+
+@given(histories())
+def test_no_history_makes_a_sound_ledger_fail_its_proof(history: History) -> None:
+    checks = _prove(history)
+    assert all(check.ok for check in checks.values()), checks
+
+
+def test_what_cannot_be_planted_is_said() -> None:
+    checks = _prove(History())
+    assert all(check.planted == 0 and check.note for check in checks.values())
+
+
+def test_what_is_not_measured_is_not_claimed_to_be_proven() -> None:
+    history = _calm()
+    held = replace(history.held(), hashes_measured=False, positions_measured=False)
+    checks = {check.name: check for check in prove(history.told(), held, 1)}
+    assert "not measured" in checks["altered"].note
+    assert "not measured" in checks["swapped"].note
+
+
+def test_a_large_run_is_proven_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selfproof, "LARGEST_SAMPLE", 30)
+    sizes = []
+
+    def counting(told: Told, held: Held) -> Ledger:
+        sizes.append(len(told.intents))
+        return reconcile(told, held)
+
+    monkeypatch.setattr(selfproof, "reconcile", counting)
+    assert all(check.ok for check in _prove(_calm(600, 30)).values())
+    assert max(sizes) < 100
+
+
+Break = Callable[[Told, Held], Ledger]
+
+
+def _blind_to_losses(told: Told, held: Held) -> Ledger:
+    ledger = reconcile(told, held)
+    return replace(ledger, counts=replace(ledger.counts, lost=0), lost=ledger.lost[:0])
+
+
+def _blind_to_duplicates(told: Told, held: Held) -> Ledger:
+    _, first = np.unique(held.rows[["producer", "sequence"]], return_index=True)
+    return reconcile(told, replace(held, rows=held.rows[np.sort(first)]))
+
+
+def _blind_to_payloads(told: Told, held: Held) -> Ledger:
+    rows = held.rows.copy()
+    rows["payload_hash"] = 0
+    return reconcile(told, replace(held, rows=rows))
+
+
+def _blind_to_order(told: Told, held: Held) -> Ledger:
+    rows = held.rows.copy()
+    rows["position"] = np.lexsort((rows["sequence"], rows["producer"])).argsort()
+    return reconcile(told, replace(held, rows=rows))
+
+
+def _blind_to_strangers(told: Told, held: Held) -> Ledger:
+    known = (held.rows["producer"] >= 0) & (held.rows["producer"] < 3)
+    return reconcile(told, replace(held, rows=held.rows[known & (held.rows["sequence"] < 20)]))
+
+
+@pytest.mark.parametrize(
+    ("broken", "name"),
+    [
+        (_blind_to_losses, "dropped"),
+        (_blind_to_duplicates, "duplicated"),
+        (_blind_to_payloads, "altered"),
+        (_blind_to_order, "swapped"),
+        (_blind_to_strangers, "invented"),
+    ],
+)
+def test_a_blind_ledger_is_caught(
+    monkeypatch: pytest.MonkeyPatch, broken: Break, name: str
+) -> None:
+    monkeypatch.setattr(selfproof, "reconcile", broken)
+    checks = _prove(_calm())
+    assert not checks[name].ok
+    assert checks[name].planted > 0
