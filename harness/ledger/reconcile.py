@@ -13,6 +13,7 @@ place in arrays of the length of all events, and one pass over each input is eno
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -57,7 +58,8 @@ ROW = np.dtype(
 )
 PAIR = np.dtype([("producer", "<u4"), ("sequence", "<u8")])
 
-CHUNK = 1 << 20
+# Small enough that what is made of one chunk stays in the processor's cache.
+CHUNK = 1 << 16
 
 # What a producer was told, ordered by what binds most: when one event has two outcomes, a
 # yes was promised, and a silence may have had an effect; only a lone refusal is a refusal.
@@ -145,32 +147,35 @@ def reconcile(told: Told, held: Held) -> Ledger:
         LedgerError: the journals contradict themselves.
     """
     space = _Space(told.intents)
-    status = _statuses(space, told)
-    times, unexpected = _times_persisted(space, held.rows)
-    persisted = times > 0
-    acked, unknown, refused = (status == s for s in (_ACKED, _UNKNOWN, _REFUSED))
-    missing = acked & ~persisted
-    dead = missing & space.flags(held.dead_lettered)
-    pending = missing & ~dead & space.flags(held.pending)
-    lost = missing & ~dead & ~pending
-    corrupted = _corrupted(space, told.intents, held)
-    reordered = _reordered(space, told, held, persisted, acked)
+    intent_at = _intents_at(space, told.intents)
+    status = _statuses(space, told.outcomes, intent_at)
+    seen = _read_rows(space, told.intents, intent_at, held)
+    persisted = seen.position != _NOWHERE
+    acked = status == _ACKED
+    missing = np.flatnonzero(acked & ~persisted)
+    dead = np.isin(missing, space.known_places(held.dead_lettered))
+    pending = ~dead & np.isin(missing, space.known_places(held.pending))
+    lost = missing[~dead & ~pending]
+    resurrected = np.flatnonzero((status == _REFUSED) & persisted)
+    reordered = _reordered(space, told, _Order(intent_at, seen.position, acked), held)
+    n_acked, n_unknown = _n(acked), _n(status == _UNKNOWN)
+    recovered = _n((status == _UNKNOWN) & persisted)
     counts = Counts(
         sent=_n(status != _NEVER_SENT),
-        acked=_n(acked),
-        refused=_n(refused),
-        unknown=_n(unknown),
+        acked=n_acked,
+        refused=_n(status == _REFUSED),
+        unknown=n_unknown,
         delivered=_n(acked & persisted),
-        lost=_n(lost),
+        lost=len(lost),
         dead_lettered=_n(dead),
         pending=_n(pending),
-        recovered=_n(unknown & persisted),
-        unresolved=_n(unknown & ~persisted),
-        resurrected=_n(refused & persisted),
-        unexpected=len(unexpected),
-        duplicated=_n(times > 1),
-        corrupted=_n(corrupted),
-        reordered=_n(reordered),
+        recovered=recovered,
+        unresolved=n_unknown - recovered,
+        resurrected=len(resurrected),
+        unexpected=len(seen.unexpected),
+        duplicated=len(seen.duplicated),
+        corrupted=len(seen.corrupted),
+        reordered=len(reordered),
     )
     _check_sums(counts)
     prefix, middle, suffix = _where(space, lost, acked & persisted)
@@ -178,12 +183,12 @@ def reconcile(told: Told, held: Held) -> Ledger:
         counts=counts,
         not_measured=_not_measured(held),
         lost=space.ids(lost),
-        duplicated=space.ids(times > 1),
-        corrupted=space.ids(corrupted),
+        duplicated=space.ids(seen.duplicated),
+        corrupted=space.ids(seen.corrupted),
         reordered=space.ids(reordered),
-        resurrected=space.ids(refused & persisted),
-        unexpected=unexpected,
-        extra_rows=len(held.rows) - len(unexpected) - _n(persisted),
+        resurrected=space.ids(resurrected),
+        unexpected=seen.unexpected,
+        extra_rows=seen.extra_rows,
         lost_prefix=prefix,
         lost_middle=middle,
         lost_suffix=suffix,
@@ -240,16 +245,13 @@ class _Space:
         np.putmask(places, ~known, -1)
         return places
 
-    def flags(self, ids: Records) -> Flags:
-        """Return which places are among the ids; foreign ids are passed over."""
-        found = np.zeros(self.size, bool)
+    def known_places(self, ids: Records) -> Places:
+        """Return the places of those ids that were minted."""
         places = self.places(ids)
-        found[places[places >= 0]] = True
-        return found
+        return places[places >= 0]
 
-    def ids(self, flags: Flags) -> Records:
-        """Return the ids of flagged places."""
-        places = np.flatnonzero(flags)
+    def ids(self, places: Places) -> Records:
+        """Return the ids of places."""
         pairs = np.empty(len(places), PAIR)
         producers = np.searchsorted(self.bases, places, side="right") - 1
         pairs["producer"] = producers
@@ -263,119 +265,150 @@ class _Space:
                 yield slice(begin, end)
 
 
-def _statuses(space: _Space, told: Told) -> npt.NDArray[np.uint8]:
-    sent = np.zeros(space.size, bool)
-    for part in _chunks(len(told.intents)):
-        sent[space.places(told.intents[part])] = True
-    if _n(sent) != len(told.intents):
+def _intents_at(space: _Space, intents: Records) -> Ranks:
+    """Return for each place the index of its intent; ``_NOWHERE`` where none was sent."""
+    at = np.full(space.size, _NOWHERE)
+    for part in _chunks(len(intents)):
+        at[space.places(intents[part])] = _indices(part, len(intents))
+    sent = _n(at != _NOWHERE)
+    if sent != len(intents):
         raise LedgerError(
-            f"{len(told.intents) - _n(sent)} events were intended twice under the same id; "
+            f"{len(intents) - sent} events were intended twice under the same id; "
             "two load processes may have shared a shard number"
         )
+    return at
+
+
+def _statuses(space: _Space, outcomes: Records, intent_at: Ranks) -> npt.NDArray[np.uint8]:
     status = np.zeros(space.size, np.uint8)
-    for part in _chunks(len(told.outcomes)):
-        outcomes = told.outcomes[part]
-        places = space.places(outcomes)
-        if (places < 0).any() or not sent[places].all():
+    for part in _chunks(len(outcomes)):
+        chosen = outcomes[part]
+        places = space.places(chosen)
+        if (places < 0).any() or (intent_at[places] == _NOWHERE).any():
             raise LedgerError("an outcome is recorded for an event that was never intended")
-        if (outcomes["status"] >= len(_RANK_OF_STATUS)).any():
+        if (chosen["status"] >= len(_RANK_OF_STATUS)).any():
             raise LedgerError("an outcome has a status that does not exist")
-        np.maximum.at(status, places, _RANK_OF_STATUS[outcomes["status"]])
-    status[sent & (status == _NEVER_SENT)] = _UNKNOWN
+        np.maximum.at(status, places, _RANK_OF_STATUS[chosen["status"]])
+    status[(intent_at != _NOWHERE) & (status == _NEVER_SENT)] = _UNKNOWN
     return status
 
 
-def _times_persisted(space: _Space, rows: Records) -> tuple[npt.NDArray[np.uint32], Records]:
-    times = np.zeros(space.size, np.uint32)
-    foreign = []
-    for part in _chunks(len(rows)):
-        places = space.places(rows[part])
-        known = places >= 0
-        np.add.at(times, places[known], np.uint32(1))
-        foreign.append(rows[part][~known])
-    return times, np.concatenate(foreign) if foreign else np.empty(0, ROW)
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the rows show.
+
+    Attributes:
+        position: for each place the rank of its first row among all rows, or ``_NOWHERE``.
+        duplicated, corrupted: places.
+        unexpected: rows.
+        extra_rows: rows beyond the first of each event.
+    """
+
+    position: Ranks
+    duplicated: Places
+    corrupted: Places
+    unexpected: Records
+    extra_rows: int
 
 
-def _corrupted(space: _Space, intents: Records, held: Held) -> Flags:
-    corrupted = np.zeros(space.size, bool)
-    if not held.hashes_measured:
-        return corrupted
-    expected = np.zeros(space.size, np.int64)
-    for part in _chunks(len(intents)):
-        expected[space.places(intents[part])] = intents["payload_hash"][part]
+def _read_rows(space: _Space, intents: Records, intent_at: Ranks, held: Held) -> _Seen:
+    """Go through the rows once, in the order of persisting."""
+    position = np.full(space.size, _NOWHERE)
+    order = _order(held.rows["position"]) if held.positions_measured else None
+    again: list[Places] = [np.empty(0, np.intp)]
+    altered: list[Places] = [np.empty(0, np.intp)]
+    foreign: list[Records] = [np.empty(0, ROW)]
     for part in _chunks(len(held.rows)):
-        places = space.places(held.rows[part])
-        known = places >= 0
-        places, hashes = places[known], held.rows["payload_hash"][part][known]
-        corrupted[places[hashes != expected[places]]] = True
-    return corrupted
+        rows = held.rows[part] if order is None else held.rows[order[part]]
+        places, ranks = space.places(rows), _indices(part, len(held.rows))
+        known = (places >= 0) & (intent_at[places] != _NOWHERE if space.size else False)
+        if not known.all():
+            foreign.append(rows[~known])
+            rows, places, ranks = rows[known], places[known], ranks[known]
+        fresh = position[places] == _NOWHERE
+        # Of several rows in one chunk the last assignment counts, so the first goes last.
+        position[places[fresh][::-1]] = ranks[fresh][::-1]
+        again.append(places[position[places] != ranks])
+        if held.hashes_measured:
+            expected = intents["payload_hash"][intent_at[places]]
+            altered.append(places[rows["payload_hash"] != expected])
+    repeats = np.concatenate(again)
+    return _Seen(
+        position,
+        np.unique(repeats),
+        np.unique(np.concatenate(altered)),
+        np.concatenate(foreign),
+        len(repeats),
+    )
 
 
-def _reordered(space: _Space, told: Told, held: Held, persisted: Flags, acked: Flags) -> Flags:
-    """Return the events that overtook an earlier acked one, in 12 bytes an event.
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """In which order events were sent and persisted; one entry for each place."""
 
-    Times and positions are replaced by ranks: sent_rank counts sends, and ack_rank says how
-    many sends were not later than the ack, so A was acked before B was sent exactly when
+    intent_at: Ranks
+    position: Ranks
+    acked: Flags
+
+
+def _reordered(space: _Space, told: Told, order: _Order, held: Held) -> Places:
+    """Return the events that overtook an earlier acked one.
+
+    Times are replaced by ranks: sent_rank counts sends, and ack_rank says how many sends
+    were not later than the ack, so A was acked before B was sent exactly when
     ack_rank(A) <= sent_rank(B).
     """
-    reordered = np.zeros(space.size, bool)
+    nothing = np.empty(0, np.intp)
     if not held.positions_measured:
-        return reordered
-    position = _first_positions(space, held.rows)
-    sent_rank, in_order = _sent_ranks(space, told.intents)
-    suspects = [s for s in space.slices() if _may_be_reordered(s, position, sent_rank, persisted)]
+        return nothing
+    sent_rank, sends = _sent_ranks(told.intents, order.intent_at)
+    suspects = [p for p in space.slices() if _may_be_reordered(p, order.position, sent_rank)]
     if not suspects:
-        return reordered
-    ack_rank = _ack_ranks(space, told.outcomes, in_order)
+        return nothing
+    ack_rank = _ack_ranks(space, told.outcomes, sends)
+    found = [nothing]
     for producer in suspects:
-        here = np.flatnonzero(persisted[producer]) + producer.start
-        first = here[acked[here]]
+        here = np.flatnonzero(order.position[producer] != _NOWHERE) + producer.start
+        first = here[order.acked[here]]
         first = first[np.argsort(ack_rank[first], kind="stable")]
-        latest = np.maximum.accumulate(position[first])
+        latest = np.maximum.accumulate(order.position[first])
         before = np.searchsorted(ack_rank[first], sent_rank[here], side="right")
         overtook = before > 0
-        overtook[overtook] = latest[before[overtook] - 1] > position[here[overtook]]
-        reordered[here[overtook]] = True
-    return reordered
+        overtook[overtook] = latest[before[overtook] - 1] > order.position[here[overtook]]
+        found.append(here[overtook])
+    return np.concatenate(found)
 
 
-def _may_be_reordered(producer: slice, position: Ranks, sent_rank: Ranks, persisted: Flags) -> bool:
+def _may_be_reordered(producer: slice, position: Ranks, sent_rank: Ranks) -> bool:
     """Return False when order of sending and of persisting agree, which rules it out."""
-    here = persisted[producer]
+    here = position[producer] != _NOWHERE
     positions, sends = position[producer][here], sent_rank[producer][here]
     return bool((positions[1:] < positions[:-1]).any() or (sends[1:] < sends[:-1]).any())
 
 
-def _first_positions(space: _Space, rows: Records) -> Ranks:
-    """Return the rank of each event's first row among all rows."""
-    position = np.full(space.size, _NOWHERE)
-    order = _order(rows["position"])
-    for part in _chunks(len(rows)):
-        ranks = np.arange(part.start, part.start + len(rows[part]), dtype=np.uint32)
-        places = space.places(rows[part] if order is None else rows[order[part]])
-        known = places >= 0
-        np.minimum.at(position, places[known], ranks[known])
-    return position
-
-
-def _sent_ranks(space: _Space, intents: Records) -> tuple[Ranks, npt.NDArray[np.int64]]:
+def _sent_ranks(intents: Records, intent_at: Ranks) -> tuple[Ranks, npt.NDArray[np.int64]]:
     """Return each event's rank by time of sending, and these times in order."""
     order = _order(intents["sent_ns"])
-    ranks = np.zeros(space.size, np.uint32)
-    times = intents["sent_ns"] if order is None else intents["sent_ns"][order]
-    for part in _chunks(len(intents)):
-        chosen = intents[part] if order is None else intents[order[part]]
-        begin = part.start
-        ranks[space.places(chosen)] = np.arange(begin, begin + len(chosen), dtype=np.uint32)
-    return ranks, times
+    if order is None:
+        return intent_at, intents["sent_ns"]
+    rank_of_intent = np.empty(len(intents), np.uint32)
+    rank_of_intent[order] = np.arange(len(intents), dtype=np.uint32)
+    ranks = np.full(len(intent_at), _NOWHERE)
+    sent = intent_at != _NOWHERE
+    ranks[sent] = rank_of_intent[intent_at[sent]]
+    return ranks, intents["sent_ns"][order]
 
 
 def _ack_ranks(space: _Space, outcomes: Records, sends: npt.NDArray[np.int64]) -> Ranks:
     ranks = np.full(space.size, _NOWHERE)
     for part in _chunks(len(outcomes)):
-        chosen = outcomes[part]
-        not_later = np.searchsorted(sends, chosen["done_ns"], side="right").astype(np.uint32)
-        np.minimum.at(ranks, space.places(chosen), not_later)
+        done = outcomes["done_ns"][part]
+        # Outcomes come nearly in order, so a short stretch of the sends is enough to search.
+        low = bisect.bisect_right(sends, done.min())
+        high = bisect.bisect_right(sends, done.max())
+        not_later = low + np.searchsorted(sends[low:high], done, side="right")
+        places = space.places(outcomes[part])
+        np.minimum.at(ranks, places, not_later.astype(np.uint32))
     return ranks
 
 
@@ -388,13 +421,14 @@ def _order(keys: npt.NDArray[np.int64]) -> Places | None:
     return None
 
 
-def _where(space: _Space, lost: Flags, delivered: Flags) -> tuple[int, int, int]:
+def _where(space: _Space, lost: Places, delivered: Flags) -> tuple[int, int, int]:
     """Return how many lost events lie before, between and after the delivered ones."""
     prefix = middle = suffix = 0
     for producer in space.slices():
-        gone = np.flatnonzero(lost[producer])
-        if not len(gone):
+        begin, end = np.searchsorted(lost, [producer.start, producer.stop])
+        if begin == end:
             continue
+        gone = lost[begin:end] - producer.start
         there = np.flatnonzero(delivered[producer])
         if not len(there):
             prefix += len(gone)
@@ -421,6 +455,10 @@ def _not_measured(held: Held) -> frozenset[str]:
 def _chunks(length: int) -> Iterator[slice]:
     for begin in range(0, length, CHUNK):
         yield slice(begin, begin + CHUNK)
+
+
+def _indices(part: slice, length: int) -> Ranks:
+    return np.arange(part.start, min(part.stop, length), dtype=np.uint32)
 
 
 def _n(flags: npt.NDArray[np.bool_]) -> int:

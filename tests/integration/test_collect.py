@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import psycopg
 import pytest
 
-from harness.collect import Auditor
-from harness.ledger.reconcile import INTENT, OUTCOME
+from harness.collect import Auditor, Columns
+from harness.errors import CollectError, UsageError
+from harness.ledger.reconcile import INTENT, OUTCOME, Held, Ledger, Told, reconcile
 from harness.load.schedule import payload, payload_hash
-from harness.model import Status
+from harness.model import Counts, Status
 from harness.target import Persisted
 from tests.conftest import Server
 
@@ -58,3 +60,137 @@ def _told() -> tuple[np.ndarray, np.ndarray]:
 
 def _auditor(postgres: Server, query: str = QUERY) -> Auditor:
     return Auditor(postgres.url, Persisted(database=postgres.url, query=query))
+
+
+def _ledger(postgres: Server) -> Ledger:
+    auditor = _auditor(postgres)
+    columns = auditor.check()
+    assert columns == Columns(payload_hash=True, position=True, persisted_at=True)
+    collected = auditor.collect()
+    held = Held(collected.rows, collected.dead_lettered, collected.pending)
+    return reconcile(Told(*_told()), held)
+
+
+def _ids(records: np.ndarray) -> set[tuple[int, int]]:
+    return {(int(r["producer"]), int(r["sequence"])) for r in records}
+
+
+@pytest.mark.usefixtures("database")
+def test_an_untouched_table_reconciles_to_nothing_but_delivered(postgres: Server) -> None:
+    ledger = _ledger(postgres)
+    assert ledger.counts == Counts(sent=EVENTS, acked=EVENTS, delivered=EVENTS)
+    assert ledger.extra_rows == 0
+
+
+Change = tuple[str, dict[str, int], str, set[tuple[int, int]]]
+
+CHANGES: list[Change] = [
+    (
+        "delete from handmade where (producer, sequence) in ((0, 0), (1, 50), (3, 99))",
+        {"lost": 3, "delivered": EVENTS - 3},
+        "lost",
+        {(0, 0), (1, 50), (3, 99)},
+    ),
+    (
+        (
+            "insert into handmade (producer, sequence, payload) "
+            "select producer, sequence, payload from handmade where producer = 2 and sequence < 4"
+        ),
+        {"duplicated": 4},
+        "duplicated",
+        {(2, n) for n in range(4)},
+    ),
+    (
+        "update handmade set payload = overlay(payload placing 'x' from 9) where sequence = 7",
+        {"corrupted": PRODUCERS},
+        "corrupted",
+        {(p, 7) for p in range(PRODUCERS)},
+    ),
+    (
+        (
+            "insert into handmade (producer, sequence, payload) values (0, 100, 'a'), (4, 0, 'b'), "
+            "(-1, 5, 'c'), (null, 5, 'd'), (0, null, 'e')"
+        ),
+        {"unexpected": 5},
+        "unexpected",
+        {(0, 100), (4, 0), (-1, 5), (-1, 5), (0, -1)},
+    ),
+    (
+        (
+            "update handmade set id = case sequence when 10 then 10 * 4 + 5 else 10 * 4 + 1 end "
+            "where producer = 0 and sequence in (10, 11)"
+        ),
+        {"reordered": 1},
+        "reordered",
+        {(0, 11)},
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    "change", CHANGES, ids=["deleted", "doubled", "altered", "invented", "swapped"]
+)
+def test_what_was_done_by_hand_is_reported_exactly(
+    postgres: Server,
+    database: psycopg.Connection[tuple[object, ...]],
+    change: Change,
+) -> None:
+    statement, counts, name, ids = change
+    database.execute(statement)  # type: ignore[arg-type]
+    ledger = _ledger(postgres)
+    expected = {"sent": EVENTS, "acked": EVENTS, "delivered": EVENTS} | counts
+    assert ledger.counts == Counts(**expected)
+    assert _ids(getattr(ledger, name)) == ids
+
+
+def test_rows_come_in_with_their_times(postgres: Server, database: object) -> None:
+    del database
+    rows = _auditor(postgres).collect().rows
+    assert len(rows) == EVENTS
+    age_s = time.time() - rows["persisted_ns"].astype(float) / 1e9
+    assert (age_s >= -1).all()
+    assert (age_s < 300).all()
+    assert (np.diff(rows["position"]) > 0).all()
+
+
+@pytest.mark.usefixtures("database")
+def test_a_query_without_the_optional_columns_says_so(postgres: Server) -> None:
+    auditor = _auditor(postgres, "select producer, sequence from handmade;")
+    assert auditor.check() == Columns(payload_hash=False, position=False, persisted_at=False)
+    assert len(auditor.collect().rows) == EVENTS
+
+
+@pytest.mark.usefixtures("database")
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("select producer from handmade", "must return the column 'sequence'"),
+        ("select nonsense", "is not a query that works"),
+        ("select * from nowhere", 'relation "nowhere" does not exist'),
+        ("drop table handmade", "is not a query that works"),
+    ],
+)
+def test_a_wrong_query_is_refused_before_any_load(postgres: Server, query: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        _auditor(postgres, query).check()
+    assert said in str(caught.value)
+    assert "persisted.query" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_database_that_is_away_is_an_error_not_an_empty_result(postgres: Server) -> None:
+    url = postgres.url.replace(postgres.address, "127.0.0.1:1")
+    auditor = Auditor(url, Persisted(database=url, query=QUERY))
+    with pytest.raises(UsageError, match="cannot be reached"):
+        auditor.check()
+    with pytest.raises(CollectError, match="the database is away"):
+        auditor.collect()
+
+
+def test_an_empty_table_is_read_as_no_rows(
+    postgres: Server, database: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    database.execute("delete from handmade")
+    assert len(_auditor(postgres).collect().rows) == 0
+    ledger = _ledger(postgres)
+    assert ledger.counts.lost == EVENTS

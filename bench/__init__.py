@@ -1,0 +1,1 @@
+"""The instrument beside its peers, as ratios within one run."""
