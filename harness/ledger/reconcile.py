@@ -358,32 +358,40 @@ def _reordered(space: _Space, told: Told, order: _Order, held: Held) -> Places:
     were not later than the ack, so A was acked before B was sent exactly when
     ack_rank(A) <= sent_rank(B).
     """
-    nothing = np.empty(0, np.intp)
+    found = [np.empty(0, np.intp)]
     if not held.positions_measured:
-        return nothing
+        return found[0]
     sent_rank, sends = _sent_ranks(told.intents, order.intent_at)
-    suspects = [p for p in space.slices() if _may_be_reordered(p, order.position, sent_rank)]
-    if not suspects:
-        return nothing
-    ack_rank = _ack_ranks(space, told.outcomes, sends)
-    found = [nothing]
-    for producer in suspects:
-        here = np.flatnonzero(order.position[producer] != _NOWHERE) + producer.start
-        first = here[order.acked[here]]
-        first = first[np.argsort(ack_rank[first], kind="stable")]
-        latest = np.maximum.accumulate(order.position[first])
-        before = np.searchsorted(ack_rank[first], sent_rank[here], side="right")
-        overtook = before > 0
-        overtook[overtook] = latest[before[overtook] - 1] > order.position[here[overtook]]
-        found.append(here[overtook])
+    pairs = [_suspects(p, order, sent_rank) for p in space.slices()]
+    pairs = [(overtaken, overtaking) for overtaken, overtaking in pairs if len(overtaken)]
+    if not pairs:
+        return found[0]
+    wanted = np.concatenate([overtaken for overtaken, _ in pairs])
+    ack_rank = _ack_ranks(space, told.outcomes, sends, wanted)
+    for overtaken, overtaking in pairs:
+        by_ack = overtaken[np.argsort(ack_rank[overtaken], kind="stable")]
+        latest = np.maximum.accumulate(order.position[by_ack])
+        before = np.searchsorted(ack_rank[by_ack], sent_rank[overtaking], side="right")
+        late = before > 0
+        late[late] = latest[before[late] - 1] > order.position[overtaking[late]]
+        found.append(overtaking[late])
     return np.concatenate(found)
 
 
-def _may_be_reordered(producer: slice, position: Ranks, sent_rank: Ranks) -> bool:
-    """Return False when order of sending and of persisting agree, which rules it out."""
-    here = position[producer] != _NOWHERE
-    positions, sends = position[producer][here], sent_rank[producer][here]
-    return bool((positions[1:] < positions[:-1]).any() or (sends[1:] < sends[:-1]).any())
+def _suspects(producer: slice, order: _Order, sent_rank: Ranks) -> tuple[Places, Places]:
+    """Return the acked events persisted after a later sent one, and those later sent ones.
+
+    Whatever is reordered is among them, and where order is kept they are few.
+    """
+    here = np.flatnonzero(order.position[producer] != _NOWHERE) + producer.start
+    sends = sent_rank[here]
+    if (sends[1:] < sends[:-1]).any():
+        here = here[np.argsort(sends, kind="stable")]
+    position = order.position[here]
+    latest_before = np.maximum.accumulate(position[:-1])
+    earliest_after = np.minimum.accumulate(position[:0:-1])[::-1]
+    overtaken = here[:-1][position[:-1] > earliest_after]
+    return overtaken[order.acked[overtaken]], here[1:][position[1:] < latest_before]
 
 
 def _sent_ranks(intents: Records, intent_at: Ranks) -> tuple[Ranks, npt.NDArray[np.int64]]:
@@ -399,16 +407,23 @@ def _sent_ranks(intents: Records, intent_at: Ranks) -> tuple[Ranks, npt.NDArray[
     return ranks, intents["sent_ns"][order]
 
 
-def _ack_ranks(space: _Space, outcomes: Records, sends: npt.NDArray[np.int64]) -> Ranks:
+def _ack_ranks(
+    space: _Space, outcomes: Records, sends: npt.NDArray[np.int64], wanted: Places
+) -> Ranks:
+    """Return the ack ranks of the wanted places; of all others nothing is said."""
     ranks = np.full(space.size, _NOWHERE)
+    chosen = np.zeros(space.size, bool)
+    chosen[wanted] = True
     for part in _chunks(len(outcomes)):
-        done = outcomes["done_ns"][part]
-        # Outcomes come nearly in order, so a short stretch of the sends is enough to search.
-        low = bisect.bisect_right(sends, done.min())
-        high = bisect.bisect_right(sends, done.max())
-        not_later = low + np.searchsorted(sends[low:high], done, side="right")
         places = space.places(outcomes[part])
-        np.minimum.at(ranks, places, not_later.astype(np.uint32))
+        here = chosen[places]
+        if here.any():
+            done = outcomes["done_ns"][part][here]
+            # Outcomes come nearly in order: a short stretch of the sends is enough to search.
+            low = bisect.bisect_right(sends, done.min())
+            high = bisect.bisect_right(sends, done.max())
+            not_later = low + np.searchsorted(sends[low:high], done, side="right")
+            np.minimum.at(ranks, places[here], not_later.astype(np.uint32))
     return ranks
 
 
