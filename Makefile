@@ -12,6 +12,7 @@ TARGET ?=
 ARGS ?=
 
 BIN := .venv/bin
+LOCKED := .venv/.locked
 READY := .venv/.ready
 OPTIONS := --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(foreach t,$(TARGET),--target $(t)) $(ARGS)
 
@@ -70,7 +71,11 @@ clean: ## remove the virtual environment and everything built; results stay
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): requirements.lock pyproject.toml
+$(READY): $(LOCKED) pyproject.toml
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+$(LOCKED): requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is missing or older than 3.11; name a newer one: make PYTHON=python3.12 ..." >&2; exit 4; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
@@ -79,5 +84,4 @@ $(READY): requirements.lock pyproject.toml
 	@rm -rf .venv && $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock \
 		| awk '/^Collecting/{printf "." > "/dev/stderr"} /^Installing/{printf " installing" > "/dev/stderr"} END{print "" > "/dev/stderr"}'
-	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
-	@touch $(READY)
+	@touch $(LOCKED)

@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.environment import machine, packages
-from harness.ledger.reconcile import INTENT, OUTCOME, PAIR, ROW, Held, Told, reconcile
+from harness.ledger.reconcile import reconcile
+from harness.ledger.records import INTENT, OUTCOME, PAIR, ROW, Held, Told
 from harness.model import Status
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "bench"

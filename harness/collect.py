@@ -14,7 +14,7 @@ from psycopg import sql
 
 from harness.errors import CollectError, UsageError
 from harness.ledger.collected import Collected
-from harness.ledger.reconcile import PAIR, ROW
+from harness.ledger.records import PAIR, ROW
 from harness.target import Persisted
 
 CONNECT_S = 5

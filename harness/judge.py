@@ -10,7 +10,8 @@ from harness.errors import HarnessError
 from harness.facts import Facts, FaultRecord
 from harness.ledger import stats
 from harness.ledger.collected import Collected
-from harness.ledger.reconcile import Held, Ledger, Told, reconcile
+from harness.ledger.reconcile import reconcile
+from harness.ledger.records import Held, Ledger, Told
 from harness.ledger.selfproof import Check, prove
 from harness.load.reading import Journals, read_journals
 from harness.model import Counts, Evidence, Predicted

@@ -14,20 +14,28 @@ LOOPBACK = "127.0.0.1"
 _RANGE = range(20000, 32000)
 
 
-def free_port(host: str = LOOPBACK) -> int:
-    """Return a free port that stays free until the server is started again.
+def free_port() -> int:
+    """Return a free port that stays free until the server is started again."""
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """Return different free ports.
 
     Raises:
-        ServiceError: no port in the range is free.
+        ServiceError: there are not so many free ports in the range.
     """
-    for _ in range(200):
-        # Two runs at once must not try the same ports in the same order.
-        port = random.SystemRandom().choice(_RANGE)
-        if is_free(host, port):
-            return port
+    # Two runs at once must not try the same ports in the same order.
+    order = random.SystemRandom().sample(_RANGE, k=len(_RANGE))
+    ports: list[int] = []
+    for port in order:
+        if len(ports) == count:
+            return ports
+        if is_free(LOOPBACK, port):
+            ports.append(port)
     raise ServiceError(
-        f"no free port was found between {_RANGE.start} and {_RANGE.stop - 1} on {host}; "
-        "stop something that listens there"
+        f"fewer than {count} ports between {_RANGE.start} and {_RANGE.stop - 1} are free on "
+        f"{LOOPBACK}; stop what listens there"
     )
 
 

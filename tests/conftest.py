@@ -15,9 +15,9 @@ import pytest
 from hypothesis import settings
 
 from harness.narrator import Silent
+from harness.ownership import Owner
 from harness.probe import HealthProbe
 from harness.runtime import Order
-from harness.runtimes._processes import Owner
 from harness.runtimes.local import LocalSite, _state_folder
 from harness.services import discover
 from harness.services.toxiproxy import Proxies

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from harness.ledger.reconcile import PAIR, ROW
+from harness.ledger.records import PAIR, ROW
 
 ARRAYS = ("rows", "dead_lettered", "pending")
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from harness.ledger.reconcile import Held, Ledger, Records, Told, keys, reconcile
+from harness.ledger.reconcile import reconcile
+from harness.ledger.records import Held, Ledger, Records, Told, keys
 
 PLANTED_EACH = 3
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.ledger.reconcile import Records, Told, keys
+from harness.ledger.records import Records, Told, keys
 from harness.model import Status
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import LoadError
-from harness.ledger.reconcile import INTENT as INTENT_DTYPE
-from harness.ledger.reconcile import OUTCOME as OUTCOME_DTYPE
+from harness.ledger.records import INTENT as INTENT_DTYPE
+from harness.ledger.records import OUTCOME as OUTCOME_DTYPE
 from harness.load.journal import END, HEADER, INTENT, MAGIC, OUTCOME, RECORD
 
 _RECORD_DTYPE = np.dtype(

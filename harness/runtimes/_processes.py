@@ -1,9 +1,6 @@
 """Processes of a run: started with a mark, supervised, and found again after a crash.
 
-Every process started here carries the mark ``LOSSMETER_RUN`` in its environment, which its
-descendants inherit. The mark names the run and the harness process that owns it, so that
-what a dead harness left behind can be told from what a living one uses, and from
-everything else on the machine.
+Every process started here carries its owner's mark; see ``harness.ownership``.
 """
 
 from __future__ import annotations
@@ -16,60 +13,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import psutil
 
 from harness.errors import ServiceError, UnavailableError
+from harness.ownership import MARK, Owner, start_ticks
 from harness.site import Exit
 
-MARK = "LOSSMETER_RUN"
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 UNPRIVILEGED_USER = "nobody"
 STOP_WITHIN_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """The harness process that a run belongs to, named for ever by its start time."""
-
-    run_id: str
-    pid: int
-    start_ticks: int
-
-    @classmethod
-    def this_process(cls, run_id: str) -> Self:
-        """Return this process as the owner of ``run_id``."""
-        return cls(run_id, os.getpid(), start_ticks(os.getpid()))
-
-    @classmethod
-    def parse(cls, mark: str) -> Self | None:
-        """Read a mark back; None when it is not one of ours."""
-        run_id, _, rest = mark.partition(":")
-        pid, _, ticks = rest.partition(":")
-        if not (run_id and pid.isdigit() and ticks.isdigit()):
-            return None
-        return cls(run_id, int(pid), int(ticks))
-
-    @property
-    def mark(self) -> str:
-        """Return the mark's text."""
-        return f"{self.run_id}:{self.pid}:{self.start_ticks}"
-
-    def alive(self) -> bool:
-        """Return whether that very process still runs."""
-        return start_ticks(self.pid) == self.start_ticks
-
-
-def start_ticks(pid: int) -> int:
-    """Return the kernel's start time of a process in clock ticks since boot; 0 if gone."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    # The command name may hold spaces and brackets; fields count from behind it.
-    state, *fields = stat.rpartition(")")[2].split()
-    return 0 if state == "Z" else int(fields[18])
 
 
 def marked() -> Iterator[tuple[psutil.Process, Owner]]:

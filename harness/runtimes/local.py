@@ -21,13 +21,13 @@ from pathlib import Path
 from harness.cache import cache_root
 from harness.errors import ServiceError, TargetError, UnavailableError, UsageError
 from harness.model import Address
+from harness.ownership import Owner
 from harness.ports import LOOPBACK, free_port, is_free
 from harness.runtime import Order
 from harness.runtimes._processes import (
     PLAIN,
     Account,
     Child,
-    Owner,
     account,
     base_environment,
     kill_marked,

@@ -5,6 +5,7 @@ A line per step goes to standard error. Exit code 0, or that of the first error.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -13,12 +14,15 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from harness.errors import ExitCode, HarnessError
+from harness.ownership import MARK, Owner
 from harness.service import Service
 from harness.services import discover
 
 
 def main() -> int:
     """Install every server and return the exit code."""
+    # What is started from here on is found by ``harness recover`` if this process is killed.
+    os.environ[MARK] = Owner.this_process("install").mark
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     say = _clocked()
     pool = ThreadPoolExecutor()

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from harness.errors import CacheError
 from harness.model import Address
+from harness.ownership import inherited_mark
+from harness.ports import LOOPBACK, free_port
 from harness.service import ProcessSpec, Service, Slot
-from harness.services._files import fixed_ports
 
 ARCHIVE = "kafka.aot"
 _READY_S = 60.0
@@ -29,7 +30,7 @@ def train(kafka: Service, to: Path) -> None:
         CacheError: Kafka did not start, or Java wrote nothing; says what was logged.
     """
     with tempfile.TemporaryDirectory(dir=to) as scratch:
-        here = Address("127.0.0.1", *fixed_ports(1))
+        here = Address(LOOPBACK, free_port())
         slot = Slot(Path(scratch), here, here, secrets.token_urlsafe(18))
         log = Path(scratch) / "log"
         kafka.prepare(slot, lambda spec: _run(spec, log))
@@ -45,7 +46,7 @@ def _start_and_stop(kafka: Service, slot: Slot, spec: ProcessSpec, log: Path) ->
     with log.open("ab") as sink:
         process = subprocess.Popen(
             spec.argv,
-            env=dict(spec.environment),
+            env=inherited_mark() | dict(spec.environment),
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
@@ -78,7 +79,7 @@ def _run(spec: ProcessSpec, log: Path) -> None:
     with log.open("ab") as sink:
         done = subprocess.run(
             spec.argv,
-            env=dict(spec.environment),
+            env=inherited_mark() | dict(spec.environment),
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.ports import free_ports
 from harness.service import Slot
-from harness.services._files import fixed_ports, write_private
+from harness.services._files import write_private
 
 USER = "harness"
 _LOOPBACK = "127.0.0.1"
@@ -83,7 +84,7 @@ _LOGGING = """\
 
 def write_configuration(slot: Slot) -> None:
     """Write all files that Kafka reads; its own ports are chosen here, once for all starts."""
-    internal, controller = fixed_ports(2)
+    internal, controller = free_ports(2)
     text = _PROPERTIES.format(
         client=slot.listen,
         advertised=slot.advertised,

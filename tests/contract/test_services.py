@@ -26,9 +26,9 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from harness.errors import ServiceError
 from harness.model import Address
+from harness.ports import LOOPBACK, free_port
 from harness.service import ProcessSpec, Service, Slot
 from harness.services import discover
-from harness.services._files import fixed_ports
 from harness.services.toxiproxy import Proxies, Toxic
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ NAMES = sorted(discover())
 
 
 def loopback() -> Address:
-    return Address("127.0.0.1", *fixed_ports(1))
+    return Address(LOOPBACK, free_port())
 
 
 def has_ended(process: psutil.Process) -> bool:

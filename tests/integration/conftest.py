@@ -16,7 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.runtimes._processes import Owner, marked
+from harness.ownership import Owner
+from harness.runtimes._processes import marked
 
 COMMAND = (sys.executable, "-m", "harness.cli")
 

@@ -12,7 +12,8 @@ import pytest
 
 from harness.cache import cache_root
 from harness.errors import UnavailableError
-from harness.runtimes._processes import Owner, marked
+from harness.ownership import Owner
+from harness.runtimes._processes import marked
 from harness.runtimes.local import _state_folder
 from tests.integration.conftest import Done, harness
 

@@ -11,7 +11,8 @@ import pytest
 
 from harness.collect import Auditor, Columns
 from harness.errors import CollectError, UsageError
-from harness.ledger.reconcile import INTENT, OUTCOME, Held, Ledger, Told, reconcile
+from harness.ledger.reconcile import reconcile
+from harness.ledger.records import INTENT, OUTCOME, Held, Ledger, Told
 from harness.load.schedule import payload, payload_hash
 from harness.model import Counts, Status
 from harness.target import Persisted

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from hypothesis import strategies as st
 
-from harness.ledger.reconcile import INTENT, OUTCOME, PAIR, ROW, Held, Told
+from harness.ledger.records import INTENT, OUTCOME, PAIR, ROW, Held, Told
 from harness.model import Status
 
 Id = tuple[int, int]

@@ -7,13 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
 
 import pytest
 import requests
 
 from harness import cache
-from harness.errors import CacheError, ServiceError
+from harness.errors import CacheError
 from harness.services import _files, _kafka_jars, _toxiproxy_build
 
 
@@ -304,7 +303,7 @@ def test_a_go_that_is_too_old_is_not_used(tmp_path: Path, monkeypatch: pytest.Mo
     assert _toxiproxy_build._sufficient_go(tmp_path) == go
 
 
-# Files and ports.
+# Files.
 
 
 def test_a_private_file_is_private_even_where_another_file_was(tmp_path: Path) -> None:
@@ -315,27 +314,3 @@ def test_a_private_file_is_private_even_where_another_file_was(tmp_path: Path) -
 
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert secret.stat().st_uid == tmp_path.stat().st_uid
-
-
-def test_fixed_ports_differ_and_are_not_used_for_outgoing_connections() -> None:
-    ports = _files.fixed_ports(20)
-
-    assert len(set(ports)) == 20
-    assert all(20000 <= port < 32000 for port in ports)
-
-
-def test_no_free_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Taken:
-        def __enter__(self) -> Self:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-        def bind(self, _: object) -> None:
-            raise OSError(errno.EADDRINUSE, "in use")
-
-    monkeypatch.setattr("socket.socket", Taken)
-
-    with pytest.raises(ServiceError, match="fewer than 2 ports between 20000 and 31999"):
-        _files.fixed_ports(2)

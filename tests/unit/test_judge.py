@@ -14,7 +14,7 @@ from harness.errors import UsageError
 from harness.facts import Facts, FaultRecord
 from harness.judge import judge_run
 from harness.ledger.collected import Collected
-from harness.ledger.reconcile import PAIR, ROW
+from harness.ledger.records import PAIR, ROW
 from harness.load.journal import JournalWriter
 from harness.model import AckLevel, Counts, Evidence, Predicted, Status, Verdict
 from harness.result import Result

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import LedgerError
-from harness.ledger import reconcile as module
-from harness.ledger.reconcile import INTENT, OUTCOME, Held, Told, keys, merge, reconcile
+from harness.ledger import space
+from harness.ledger.reconcile import merge, reconcile
+from harness.ledger.records import INTENT, OUTCOME, PAIR, Held, Told, keys
 from harness.model import Counts
 from tests.unit.histories import ACKED, REFUSED, UNKNOWN, History, histories, slow_counts
 
@@ -169,7 +170,7 @@ def test_the_ledger_agrees_with_the_slow_one(history: History) -> None:
 def test_the_size_of_a_chunk_does_not_matter(history: History, chunk: int) -> None:
     whole = _counts(history)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "CHUNK", chunk)
+        patch.setattr(space, "CHUNK", chunk)
         assert _counts(history) == whole
 
 
@@ -208,5 +209,5 @@ def test_the_whole_is_the_sum_of_its_producers(parts: list[History]) -> None:
 
 
 def test_keys_of_different_ids_differ() -> None:
-    ids = np.array([(p, s) for p in range(50) for s in range(50)], module.PAIR)
+    ids = np.array([(p, s) for p in range(50) for s in range(50)], PAIR)
     assert len(set(keys(ids).tolist())) == 2500

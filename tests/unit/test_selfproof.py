@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 
 from harness.ledger import selfproof
-from harness.ledger.reconcile import Held, Ledger, Told, reconcile
+from harness.ledger.reconcile import reconcile
+from harness.ledger.records import Held, Ledger, Told
 from harness.ledger.selfproof import PLANTED_EACH, Check, prove
 from tests.unit.histories import ACKED, REFUSED, UNKNOWN, History, histories
 

@@ -1,0 +1,95 @@
+"""Gives each event a place in dense arrays, with guards for ids that were never minted."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import LedgerError
+from harness.ledger.records import PAIR, Records
+
+Flags = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.intp]
+Ranks = npt.NDArray[np.uint32]
+
+# Small enough that what is made of one chunk stays in the processor's cache.
+CHUNK = 1 << 16
+
+# In arrays of ranks and indices: there is none.
+NOWHERE = np.uint32(0xFFFFFFFF)
+
+# An id space much larger than its events would mean a gap, that is a broken journal.
+_LARGEST_GAP = 4
+_SLACK = 4096
+
+
+class Space:
+    """Gives each event of the intents a place in ``range(size)``, producer by producer."""
+
+    def __init__(self, intents: Records) -> None:
+        producers, sequences = intents["producer"], intents["sequence"]
+        count = int(producers.max()) + 1 if len(intents) else 0
+        self._check_dense(count, len(intents), "producers")
+        self._check_dense(float(sequences.max()) if count else 0, len(intents), "sequences")
+        lengths = np.zeros(count, np.uint64)
+        for part in chunks(len(intents)):
+            np.maximum.at(lengths, producers[part], sequences[part] + np.uint64(1))
+        self._check_dense(float(lengths.sum(dtype=np.float64)), len(intents), "ids")
+        self.bases = np.zeros(count + 1, np.intp)
+        self.bases[1:] = np.cumsum(lengths, dtype=np.int64)
+        self._edges: list[int] = [int(base) for base in self.bases]
+        self.size = self._edges[-1]
+        self._lengths = lengths.astype(np.int64)
+
+    def _check_dense(self, largest: float, events: int, what: str) -> None:
+        if largest > _LARGEST_GAP * events + _SLACK:
+            raise LedgerError(
+                f"the journals hold {events} events but {what} up to {largest:.0f}; "
+                "ids must be minted without gaps"
+            )
+
+    def places(self, ids: Records) -> Places:
+        """Return the place of each id; -1 for those that were never minted."""
+        producers = ids["producer"].astype(np.int64)
+        sequences = ids["sequence"].astype(np.int64)
+        if not len(self._lengths):
+            return np.full(len(ids), -1, np.intp)
+        known = (producers >= 0) & (producers < len(self._lengths)) & (sequences >= 0)
+        np.putmask(producers, ~known, 0)
+        known &= sequences < self._lengths[producers]
+        places = self.bases[producers] + sequences
+        np.putmask(places, ~known, -1)
+        return places
+
+    def known_places(self, ids: Records) -> Places:
+        """Return the places of those ids that were minted."""
+        places = self.places(ids)
+        return places[places >= 0]
+
+    def ids(self, places: Places) -> Records:
+        """Return the ids of places."""
+        pairs = np.empty(len(places), PAIR)
+        producers = np.searchsorted(self.bases, places, side="right") - 1
+        pairs["producer"] = producers
+        pairs["sequence"] = places - self.bases[producers]
+        return pairs
+
+    def slices(self) -> Iterator[slice]:
+        """Yield the places of each producer that has any."""
+        for begin, end in itertools.pairwise(self._edges):
+            if end > begin:
+                yield slice(begin, end)
+
+
+def chunks(length: int) -> Iterator[slice]:
+    """Yield slices that cover ``range(length)``; the last may reach beyond it."""
+    for begin in range(0, length, CHUNK):
+        yield slice(begin, begin + CHUNK)
+
+
+def indices(part: slice, length: int) -> Ranks:
+    """Return the numbers that a slice of ``range(length)`` covers."""
+    return np.arange(part.start, min(part.stop, length), dtype=np.uint32)
