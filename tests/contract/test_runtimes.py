@@ -1,0 +1,199 @@
+"""One contract for every runtime that this machine can offer, on a real target.
+
+start, ready, kill, restart, logs, a helper process, and nothing left at the end.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import runtimes
+from harness.catalogue import Catalogue
+from harness.errors import ServiceError, TargetError
+from harness.narrator import Silent
+from harness.plugins import load, names_in
+from harness.probe import HealthProbe
+from harness.runtime import Order, RunningSite, Runtime
+from harness.services import discover
+from harness.services.toxiproxy import Proxies
+from harness.site import Killable, Startable
+from harness.target import Target
+
+SIGKILL = 9
+
+
+@pytest.fixture(params=names_in(runtimes))
+def runtime(request: pytest.FixtureRequest) -> Runtime:
+    """A runtime; one that is not available fails, for a skip would hide it."""
+    chosen: Runtime = load(runtimes, request.param, "runtime").RUNTIME
+    why = chosen.unavailable()
+    assert why is None, why
+    return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """A site that is up, with the probe that watches it."""
+
+    site: RunningSite
+    probe: HealthProbe
+    folder: Path
+
+
+@contextmanager
+def _up(runtime: Runtime, folder: Path, target: Target) -> Iterator[Up]:
+    services = discover()
+    probes: list[HealthProbe] = []
+
+    def probe_for(base_url: str) -> HealthProbe:
+        probes.append(HealthProbe(base_url, target.http, folder / "probe.jsonl"))
+        return probes[0]
+
+    order = Order(
+        run_id=f"contract-{time.time_ns()}",
+        folder=folder,
+        target=target,
+        services=[services[name] for name in target.services],
+        proxy=services["toxiproxy"] if target.proxied else None,
+        proxy_control=Proxies,
+        settings={"DISPATCHER_HANDLER__TIME_S": "0.01"},
+        probe=probe_for,
+        say=Silent().say,
+    )
+    with runtime.open(order) as site, probes[0] as probe:
+        yield Up(site, probe, folder)
+
+
+@pytest.fixture
+def up(runtime: Runtime, tmp_path: Path) -> Iterator[Up]:
+    with _up(runtime, tmp_path, Catalogue.here().target("channel")) as up:
+        yield up
+
+
+def test_a_target_is_up_when_the_site_is(up: Up) -> None:
+    sample = up.probe.wait_for(lambda s: s.ok, 5)
+    assert sample is not None
+    assert sample.queue_length == 0
+    assert len(sample.boot_id) == 32
+    up.site.check()
+
+
+def test_settings_reach_the_target_and_the_database_is_behind_the_proxy(up: Up) -> None:
+    endpoint = up.site.endpoint("postgres")
+    assert endpoint.variables["port"] != endpoint.direct["port"]
+    assert endpoint.variables["password"] == endpoint.direct["password"]
+    assert endpoint.outside.port == int(endpoint.direct["port"])
+
+
+def test_a_killed_target_is_gone_at_once_and_comes_back_as_another_life(
+    runtime: Runtime, up: Up
+) -> None:
+    assert {Killable, Startable} <= runtime.capabilities(Catalogue.here().target("channel"))
+    site = up.site
+    assert isinstance(site, Killable)
+    before = site.incarnation()
+    first = up.probe.wait_for(lambda s: s.ok, 5)
+    ended = site.kill()
+    assert (ended.signal, ended.code) == (SIGKILL, 128 + SIGKILL)
+    assert up.probe.wait_for(lambda s: not s.ok, 5) is not None
+    up.site.check()
+    after = site.start()
+    assert (after.pid, after.start_ticks) != (before.pid, before.start_ticks)
+    again = up.probe.wait_for(lambda s: s.ok, 5)
+    assert first is not None
+    assert again is not None
+    assert again.boot_id != first.boot_id
+
+
+def test_the_address_stays_the_same_over_a_restart(up: Up) -> None:
+    site, before = up.site, up.site.base_url
+    assert isinstance(site, Killable)
+    site.kill()
+    site.start()
+    assert site.base_url == before
+    assert up.probe.wait_for(lambda s: s.ok, 5) is not None
+
+
+def test_a_target_that_ends_by_itself_is_noticed(up: Up, runtime: Runtime) -> None:
+    del runtime
+    site = up.site
+    assert isinstance(site, Killable)
+    site.kill()
+    site.start()
+    up.site.check()
+    # Killed behind the runtime's back: nobody asked for it.
+    import psutil
+
+    psutil.Process(site.incarnation().pid).kill()
+    time.sleep(0.3)
+    with pytest.raises(TargetError, match="which no fault asked for"):
+        up.site.check()
+
+
+def test_each_server_has_a_log_in_the_run_folder(up: Up) -> None:
+    for name in ("postgres", "toxiproxy", "target"):
+        assert (up.folder / "logs" / f"{name}.log").exists()
+    assert "database system is ready" in (up.folder / "logs" / "postgres.log").read_text()
+
+
+def test_a_helper_process_runs_and_can_be_ended(up: Up) -> None:
+    helper = up.site.helper("load", ["/bin/sh", "-c", "echo hello; sleep 60"], {})
+    assert helper.poll() is None
+    helper.kill()
+    assert helper.poll() is not None
+    assert "hello" in (up.folder / "logs" / "load.log").read_text()
+
+
+def test_nothing_is_left_at_the_end(runtime: Runtime, tmp_path: Path) -> None:
+    target = Catalogue.here().target("redis")
+    with _up(runtime, tmp_path, target) as up:
+        addresses = [endpoint.outside for endpoint in up.site.endpoints.values()]
+        port = int(up.site.base_url.rpartition(":")[2])
+    for host, number in [("127.0.0.1", port), *((a.host, a.port) for a in addresses)]:
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection((host, number), 1)
+    assert runtime.recover() == []
+
+
+def test_everything_listens_on_the_loopback_only(runtime: Runtime, tmp_path: Path) -> None:
+    import psutil
+
+    with _up(runtime, tmp_path, Catalogue.here().target("redis")) as up:
+        ports = {endpoint.outside.port for endpoint in up.site.endpoints.values()}
+        ports |= {int(endpoint.variables["port"]) for endpoint in up.site.endpoints.values()}
+        ports.add(int(up.site.base_url.rpartition(":")[2]))
+        listening = [c for c in psutil.net_connections("inet") if c.status == "LISTEN"]
+        hosts = {c.laddr.ip for c in listening if c.laddr.port in ports}
+    assert hosts == {"127.0.0.1"}
+
+
+def test_a_target_that_never_gets_ready_is_stopped_again(runtime: Runtime, tmp_path: Path) -> None:
+    target = Catalogue.here().target("channel")
+    assert target.start is not None
+    slow = target.start.model_copy(update={"command": ("/bin/sleep", "60"), "ready_s": 0.5})
+    with (
+        pytest.raises(TargetError, match=r"did not answer 200 on .* within 0\.5 s"),
+        _up(runtime, tmp_path, target.model_copy(update={"start": slow})),
+    ):
+        pass
+    assert runtime.recover() == []
+
+
+def test_a_server_that_does_not_start_says_why(
+    runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redis = discover()["redis"]
+    monkeypatch.setattr(type(redis), "prepare", lambda *_: None)
+    with (
+        pytest.raises(ServiceError, match="redis ended with exit code 1 while starting"),
+        _up(runtime, tmp_path, Catalogue.here().target("redis")),
+    ):
+        pass
+    assert runtime.recover() == []
