@@ -9,6 +9,7 @@ import json
 import secrets
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from harness.errors import ExitCode, HarnessError, InterruptedRunError, UsageError
+from harness.errors import ExitCode, HarnessError, UsageError
 
 if TYPE_CHECKING:
     from harness.catalogue import Catalogue, Cell
@@ -279,25 +280,16 @@ def _run_all(
 ) -> list[Result]:
     """Run each cell; an instrument's failure in one does not stop the others."""
     from harness.report.console import ConsoleNarrator
-    from harness.result import Result
     from harness.run import Ask
     from harness.run import run as run_cell
 
-    results = []
+    results: list[Result] = []
     for cell in cells:
         title = f"{cell.name} × {cell.target.name}"
         with ConsoleNarrator(ERR, title) as narrator:
             ask = Ask(cell, runtime, seed, catalogue.runs, narrator)
-            try:
-                result = run_cell(ask)
-            except (UsageError, InterruptedRunError):
-                raise
-            except HarnessError as error:
-                narrator.say(f"error: {error}")
-                result = Result.load_from(_newest(catalogue.runs))
-            else:
-                narrator.say(f"{result.verdict}: {result.reason}")
-        results.append(result)
+            results.append(run_cell(ask))
+            narrator.say(f"{results[-1].verdict}: {results[-1].reason}")
     return results
 
 
@@ -378,6 +370,10 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         ERR.print("interrupted")
         sys.exit(ExitCode.INTERRUPTED)
+    except Exception:  # noqa: BLE001 - the last resort, and it shows everything
+        # Python would exit with 1, which means over budget here.
+        traceback.print_exc()
+        sys.exit(ExitCode.HARNESS_ERROR)
     sys.exit(code if isinstance(code, int) else ExitCode.WITHIN_BUDGET)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -73,12 +74,11 @@ def run(ask: Ask) -> Result:
     6. judge: from what was saved, by ``judge``
 
     Whatever happens on the way, faults are healed, everything started is stopped, and
-    what there is by then is saved.
+    what there is by then is saved. When the instrument itself fails, the verdict is error.
 
     Raises:
         UsageError: the cell cannot be run as asked.
         InterruptedRunError: Ctrl-C or SIGTERM.
-        HarnessError: the instrument failed; ``result.json`` says how.
     """
     story = _Story(ask, _services(ask.cell))
     facts, folder = story.facts, story.folder
@@ -90,15 +90,26 @@ def run(ask: Ask) -> Result:
         raise InterruptedRunError(
             f"interrupted: faults healed, everything stopped; what there is lies in {folder}"
         ) from None
-    except HarnessError as error:
+    except UsageError as error:
         facts.problem = str(error)
         raise
+    except HarnessError as error:
+        facts.problem = str(error)
+    except Exception as error:  # noqa: BLE001 - a defect must not look like a verdict
+        facts.problem = _defect(error, folder)
     finally:
         facts.timings_s["total"] = round(time.monotonic() - begin, 3)
         facts.save(folder)
         result = judge_run(folder)
         result.save(folder)
     return result
+
+
+def _defect(error: Exception, folder: Path) -> str:
+    """Keep the traceback for whoever mends the harness, and return one sentence."""
+    path = folder / "traceback.txt"
+    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return f"defect of the harness, {type(error).__name__}: {error}; see {path}"
 
 
 def check(cell: Cell, runtime: Runtime) -> str | None:
@@ -235,9 +246,13 @@ class _Story:
             seed=self.ask.seed,
             folder=str(self.folder),
         )
-        limit_s = load.duration_s + 2 * http.timeout_s + LOAD_START_WITHIN_S
-        command = load_command(plan, limit_s)
+        command = load_command(plan, self._load_limit_s())
         return self.site.helper("load", command.argv, command.environment)
+
+    def _load_limit_s(self) -> float:
+        """Return a bound on the load's process, for when the target never answers."""
+        cell = self.ask.cell
+        return cell.variant.load.duration_s + 2 * cell.target.http.timeout_s + LOAD_START_WITHIN_S
 
     def _load_began(self, load: HelperProcess) -> float:
         """Wait for the first event and return the monotonic time of it."""
@@ -273,9 +288,8 @@ class _Story:
     def _moment(self, held: _Held, began: float, load: HelperProcess) -> bool:
         """Wait for the fault's time or condition; False when it never came."""
         trigger = held.planned.trigger
-        sample = self.probe.last()
-        blind = sample is not None and sample.ok and _metric(sample, trigger.metric()) is None
-        if trigger.condition is None or blind:
+        # A target that tells nothing of itself is hit at the time instead.
+        if trigger.condition is None or self.ask.cell.target.http.state is None:
             time.sleep(max(0.0, began + trigger.at_s - time.monotonic()))
             held.record.met_ns = time.time_ns()
             return True
@@ -322,7 +336,10 @@ class _Story:
                 self._heal(held)
 
     def _wait_for_load(self, load: HelperProcess, began: float) -> None:
+        limit_s = self._load_limit_s() + LOAD_START_WITHIN_S
         while load.poll() is None:
+            if time.monotonic() - began > limit_s:
+                raise LoadError(f"the load did not end within {limit_s:g} s")
             self._look(load, began)
             time.sleep(LOOK_EVERY_S)
         self.facts.load_exit_code = load.poll()

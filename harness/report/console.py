@@ -31,7 +31,8 @@ class ConsoleNarrator:
 
     def say(self, text: str) -> None:
         """Print one finished step."""
-        self._console.print(f"[dim]{self._clock()}[/dim] {self._named(text)}", highlight=False)
+        line = f"[dim]{self._clock()}[/dim] {self._named(text)}"
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def progress(self, phase: str, done: float, text: str) -> None:
         """Move the live line, or print a plain one from time to time."""
