@@ -11,56 +11,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness import faults as fault_package
 from harness import services as service_package
 from harness.catalogue import Cell
 from harness.collect import Auditor
+from harness.conduct import Ask, Conductor, build_fault
 from harness.environment import save_environment
 from harness.errors import (
-    FaultError,
     HarnessError,
     InterruptedRunError,
     LoadError,
     UsageError,
 )
 from harness.experiment import Observed, PlannedFault
-from harness.facts import Facts, FaultRecord
+from harness.facts import Facts
 from harness.judge import judge_run
 from harness.load.plan import LoadPlan
 from harness.load.process import events_sent, load_command
 from harness.model import Address
-from harness.narrator import Narrator
-from harness.plugins import load as load_plugin
 from harness.plugins import unknown
 from harness.probe import HealthProbe
 from harness.result import Result
 from harness.runtime import HelperProcess, Order, RunningSite, Runtime
 from harness.service import Service
 from harness.services.toxiproxy import Proxies
-from harness.site import Fault, Sample
 
 PROXY = "toxiproxy"
 LOAD_START_WITHIN_S = 20.0
 LOOK_EVERY_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What is asked of ``run``.
-
-    Attributes:
-        cell: experiment variant, target and budget.
-        runtime: where to run it.
-        seed: fixes the schedule of events.
-        runs: the folder that gets the run's folder.
-        narrator: is told of each step.
-    """
-
-    cell: Cell
-    runtime: Runtime
-    seed: int
-    runs: Path
-    narrator: Narrator
 
 
 def run(ask: Ask) -> Result:
@@ -121,23 +98,13 @@ def check(cell: Cell, runtime: Runtime) -> str | None:
     _services(cell)
     have = runtime.capabilities(cell.target)
     for planned in cell.variant.faults:
-        for need in _build(planned).needs:
+        for need in build_fault(planned).needs:
             if need not in have:
                 return (
                     f"fault {planned.fault} needs a target that is {need.__name__.lower()}, "
                     f"and on runtime {runtime.name} target {cell.target.name} is not"
                 )
     return None
-
-
-@dataclass(slots=True)
-class _Held:
-    """A fault that has been injected, or may have been."""
-
-    planned: PlannedFault
-    fault: Fault
-    record: FaultRecord
-    healed: bool = False
 
 
 @dataclass(slots=True)
@@ -148,10 +115,10 @@ class _Story:
     services: Mapping[str, Service]
     folder: Path = field(init=False)
     facts: Facts = field(init=False)
-    held: list[_Held] = field(default_factory=list)
     site: RunningSite = field(init=False)
     probe: HealthProbe = field(init=False)
     auditor: Auditor = field(init=False)
+    conductor: Conductor = field(init=False)
 
     def __post_init__(self) -> None:
         self.folder = _new_folder(self.ask.runs, f"{self.ask.cell.name}-{self.ask.seed}")
@@ -164,11 +131,12 @@ class _Story:
             try:
                 self.load_and_faults()
                 self.settle()
-                self.heal_rest()
+                self.conductor.heal_rest()
             except BaseException:
                 # What is persisted now is all there will be; what cut the run short is
                 # what matters, not that the database went away with it.
                 with suppress(HarnessError):
+                    self.conductor.heal_rest()
                     self.collect()
                 raise
             self.collect()
@@ -182,7 +150,8 @@ class _Story:
         with self._timed("set_up"):
             self.site = stack.enter_context(self.ask.runtime.open(order))
             stack.enter_context(self.probe)
-            stack.callback(self.heal_rest)
+            self.conductor = Conductor(self.site, self.probe, self.facts, self.ask)
+            stack.callback(self.conductor.heal_rest)
             self.auditor = _auditor(self.ask.cell, self.site)
             columns = self.auditor.check()
         self.facts.hashes_measured = columns.payload_hash
@@ -212,14 +181,16 @@ class _Story:
     def load_and_faults(self) -> None:
         """Run the load to its end and each fault at its moment."""
         for planned in self._planned("before"):
-            self._inject(self._hold(planned))
+            self.conductor.inject(planned)
         load = self._start_load()
         try:
             with self._timed("load"):
                 began = self._load_began(load)
                 for planned in self._planned("during"):
-                    self._fault(planned, began, load)
-                self._wait_for_load(load, began)
+                    self.conductor.carry_out(planned, began, lambda: self._loading(load, began))
+                while self._loading(load, began):
+                    time.sleep(LOOK_EVERY_S)
+                self.facts.load_exit_code = load.poll()
         finally:
             load.kill()
 
@@ -268,96 +239,25 @@ class _Story:
             time.sleep(0.005)
         return time.monotonic()
 
-    def _fault(self, planned: PlannedFault, began: float, load: HelperProcess) -> None:
-        """Wait for a fault's moment, then inject, hold and heal it."""
-        held = self._hold(planned)
-        if not self._moment(held, began, load):
-            return
-        self._inject(held)
-        if planned.hold_s is not None:
-            time.sleep(planned.hold_s)
-            self._heal(held)
-
-    def _hold(self, planned: PlannedFault) -> _Held:
-        record = FaultRecord(fault=planned.fault, condition=planned.trigger.condition)
-        held = _Held(planned, _build(planned), record)
-        self.held.append(held)
-        self.facts.faults.append(record)
-        return held
-
-    def _moment(self, held: _Held, began: float, load: HelperProcess) -> bool:
-        """Wait for the fault's time or condition; False when it never came."""
-        trigger = held.planned.trigger
-        # A target that tells nothing of itself is hit at the time instead.
-        if trigger.condition is None or self.ask.cell.target.http.state is None:
-            time.sleep(max(0.0, began + trigger.at_s - time.monotonic()))
-            held.record.met_ns = time.time_ns()
-            return True
-        while time.monotonic() - began < trigger.limit_s and load.poll() is None:
-            met = self.probe.wait_for(lambda s: _meets(s, held.planned), LOOK_EVERY_S)
-            if met is not None:
-                held.record.met_ns = met.answered_ns
-                return True
-            self._look(load, began)
-        held.record.problem = (
-            f"condition {trigger.condition} was not met while the load ran "
-            f"(last seen {_metric(self.probe.last(), trigger.metric())})"
-        )
-        return False
-
-    def _inject(self, held: _Held) -> None:
-        last = self.probe.last()
-        if last is not None and last.ok:
-            held.record.queue_length, held.record.in_flight = last.queue_length, last.in_flight
-        held.record.injected_ns = time.time_ns()
-        try:
-            held.record.evidence += held.fault.inject(self.site)
-        except FaultError as error:
-            held.record.problem = str(error)
-            raise
-        self.ask.narrator.say(f"fault {held.planned.fault} injected: {_told(held.record)}")
-
-    def _heal(self, held: _Held) -> None:
-        if held.healed:
-            return
-        held.healed = True
-        try:
-            held.record.evidence += held.fault.heal(self.site)
-        except HarnessError as error:
-            held.record.problem = f"not healed: {error}"
-            raise
-        held.record.healed_ns = time.time_ns()
-        self.ask.narrator.say(f"fault {held.planned.fault} healed")
-
-    def heal_rest(self) -> None:
-        """Heal every fault that is still held; a second call does nothing."""
-        for held in self.held:
-            if held.record.injected_ns is not None:
-                self._heal(held)
-
-    def _wait_for_load(self, load: HelperProcess, began: float) -> None:
-        limit_s = self._load_limit_s() + LOAD_START_WITHIN_S
-        while load.poll() is None:
-            if time.monotonic() - began > limit_s:
-                raise LoadError(f"the load did not end within {limit_s:g} s")
-            self._look(load, began)
-            time.sleep(LOOK_EVERY_S)
-        self.facts.load_exit_code = load.poll()
-
-    def _look(self, load: HelperProcess, began: float) -> None:
-        """Check that the servers live, and tell how far the load is."""
-        del load
+    def _loading(self, load: HelperProcess, began: float) -> bool:
+        """Return whether the load still runs; check the servers and tell how far it is."""
         self.site.check()
-        sample = self.probe.last()
-        queue = sample.queue_length if sample and sample.ok else None
-        planned = self.ask.cell.variant.load
-        told = "no answer" if sample is None or not sample.ok else f"queue {queue}"
+        if load.poll() is not None:
+            return False
         elapsed_s = time.monotonic() - began
+        limit_s = self._load_limit_s() + LOAD_START_WITHIN_S
+        if elapsed_s > limit_s:
+            raise LoadError(f"the load did not end within {limit_s:g} s")
+        sample = self.probe.last()
+        planned = self.ask.cell.variant.load
+        answers = sample is not None and sample.ok
+        queue = f"queue {sample.queue_length}" if sample and answers else "no answer"
         self.ask.narrator.progress(
             "load",
             min(1.0, elapsed_s / planned.duration_s),
-            f"{events_sent(self.folder)} of {planned.events} events, {told}",
+            f"{events_sent(self.folder)} of {planned.events} events, {queue}",
         )
+        return True
 
     # 4. Settle.
 
@@ -422,12 +322,6 @@ def _proxies(control: Address) -> Proxies:
     return Proxies(control)
 
 
-def _build(planned: PlannedFault) -> Fault:
-    module = load_plugin(fault_package, planned.fault, "fault")
-    fault: Fault = module.build(planned.parameters)
-    return fault
-
-
 def _new_folder(runs: Path, name: str) -> Path:
     runs.mkdir(parents=True, exist_ok=True)
     while True:
@@ -464,19 +358,3 @@ def _auditor(cell: Cell, site: RunningSite) -> Auditor:
     if persisted.database in site.endpoints:
         url = site.endpoints[persisted.database].direct["url"]
     return Auditor(url, persisted)
-
-
-def _metric(sample: Sample | None, name: str) -> int | None:
-    return getattr(sample, name) if sample is not None and name else None
-
-
-def _meets(sample: Sample, planned: PlannedFault) -> bool:
-    value = _metric(sample, planned.trigger.metric())
-    return value is not None and planned.trigger.holds(value)
-
-
-def _told(record: FaultRecord) -> str:
-    if record.queue_length is None:
-        return "the target does not tell its queue length"
-    lag = f", {record.lag_s * 1000:.1f} ms after the condition" if record.lag_s else ""
-    return f"queue {record.queue_length}, in hand {record.in_flight}{lag}"

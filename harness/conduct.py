@@ -1,0 +1,164 @@
+"""Conducts the faults of a run: each at its moment, each healed, each with its evidence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import faults
+from harness.catalogue import Cell
+from harness.errors import HarnessError
+from harness.experiment import PlannedFault
+from harness.facts import Facts, FaultRecord
+from harness.narrator import Narrator
+from harness.plugins import load
+from harness.probe import HealthProbe
+from harness.runtime import Runtime
+from harness.site import Fault, Sample, Site
+
+LOOK_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked of ``run``.
+
+    Attributes:
+        cell: experiment variant, target and budget.
+        runtime: where to run it.
+        seed: fixes the schedule of events.
+        runs: the folder that gets the run's folder.
+        narrator: is told of each step.
+    """
+
+    cell: Cell
+    runtime: Runtime
+    seed: int
+    runs: Path
+    narrator: Narrator
+
+
+def build_fault(planned: PlannedFault) -> Fault:
+    """Return the fault that is planned, anew for this run.
+
+    Raises:
+        UsageError: there is no fault of that name.
+        FaultError: it does not take these parameters.
+    """
+    fault: Fault = load(faults, planned.fault, "fault").build(planned.parameters)
+    return fault
+
+
+@dataclass(slots=True)
+class _Held:
+    """A fault that has been injected, or may have been."""
+
+    planned: PlannedFault
+    fault: Fault
+    record: FaultRecord
+    healed: bool = False
+
+
+class Conductor:
+    """Injects and heals faults on one site, and records how it went in the run's facts."""
+
+    def __init__(self, site: Site, probe: HealthProbe, facts: Facts, ask: Ask) -> None:
+        self._site = site
+        self._probe = probe
+        self._facts = facts
+        self._ask = ask
+        self._held: list[_Held] = []
+
+    def inject(self, planned: PlannedFault) -> None:
+        """Inject a fault at once."""
+        self._inject(self._hold(planned))
+
+    def carry_out(self, planned: PlannedFault, began: float, loading: Callable[[], bool]) -> None:
+        """Wait for a fault's moment, then inject, hold and heal it.
+
+        Args:
+            planned: the fault.
+            began: monotonic time of the first event.
+            loading: returns False when the load is over; called while waiting.
+        """
+        held = self._hold(planned)
+        if not self._moment(held, began, loading):
+            return
+        self._inject(held)
+        if planned.hold_s is not None:
+            time.sleep(planned.hold_s)
+            self._heal(held)
+
+    def heal_rest(self) -> None:
+        """Heal every fault that is still held; a second call does nothing."""
+        for held in self._held:
+            if held.record.injected_ns is not None:
+                self._heal(held)
+
+    def _hold(self, planned: PlannedFault) -> _Held:
+        record = FaultRecord(fault=planned.fault, condition=planned.trigger.condition)
+        held = _Held(planned, build_fault(planned), record)
+        self._held.append(held)
+        self._facts.faults.append(record)
+        return held
+
+    def _moment(self, held: _Held, began: float, loading: Callable[[], bool]) -> bool:
+        """Wait for the fault's time or condition; False when it never came."""
+        trigger = held.planned.trigger
+        # A target that tells nothing of itself is hit at the time instead.
+        if trigger.condition is None or self._ask.cell.target.http.state is None:
+            time.sleep(max(0.0, began + trigger.at_s - time.monotonic()))
+            held.record.met_ns = time.time_ns()
+            return True
+        while time.monotonic() - began < trigger.limit_s and loading():
+            met = self._probe.wait_for(lambda s: _meets(s, held.planned), LOOK_EVERY_S)
+            if met is not None:
+                held.record.met_ns = met.answered_ns
+                return True
+        held.record.problem = (
+            f"condition {trigger.condition} was not met while the load ran "
+            f"(last seen {_metric(self._probe.last(), trigger.metric())})"
+        )
+        return False
+
+    def _inject(self, held: _Held) -> None:
+        last = self._probe.last()
+        if last is not None and last.ok:
+            held.record.queue_length, held.record.in_flight = last.queue_length, last.in_flight
+        held.record.injected_ns = time.time_ns()
+        try:
+            held.record.evidence += held.fault.inject(self._site)
+        except HarnessError as error:
+            held.record.problem = str(error)
+            raise
+        self._ask.narrator.say(f"fault {held.planned.fault} injected: {_told(held.record)}")
+
+    def _heal(self, held: _Held) -> None:
+        if held.healed:
+            return
+        held.healed = True
+        try:
+            held.record.evidence += held.fault.heal(self._site)
+        except HarnessError as error:
+            held.record.problem = f"not healed: {error}"
+            raise
+        held.record.healed_ns = time.time_ns()
+        self._ask.narrator.say(f"fault {held.planned.fault} healed")
+
+
+def _metric(sample: Sample | None, name: str) -> int | None:
+    return getattr(sample, name) if sample is not None and name else None
+
+
+def _meets(sample: Sample, planned: PlannedFault) -> bool:
+    value = _metric(sample, planned.trigger.metric())
+    return value is not None and planned.trigger.holds(value)
+
+
+def _told(record: FaultRecord) -> str:
+    if record.queue_length is None:
+        return "the target does not tell its queue length"
+    lag = f", {record.lag_s * 1000:.1f} ms after the condition" if record.lag_s else ""
+    return f"queue {record.queue_length}, in hand {record.in_flight}{lag}"
