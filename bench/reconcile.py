@@ -167,7 +167,7 @@ def run(events: int, rounds: int, seed: int, say: Callable[[str], None]) -> dict
         for name in CONTENDERS:
             say(f"round {number + 1} of {rounds}: {name}")
             found[name].append(_in_a_process(name, events, seed))
-    answers = {name: {tuple(m["answer"]) for m in runs} for name, runs in found.items()}
+    answers = {name: {str(m["answer"]) for m in runs} for name, runs in found.items()}
     if len(set.union(*answers.values())) != 1:
         raise RuntimeError(f"the contenders disagree: {answers}")
     base = _median(found["ledger"], "seconds")

@@ -6,6 +6,7 @@ pass, and a run that does not prove its fault says nothing about the target.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,14 @@ from harness.model import Counts, Judgement, Verdict
 Bound = Annotated[int, Field(ge=0)]
 ANY_TARGET = "default"
 
+# What each bound is a bound on; void counts are 0, and must not look like a good result.
+_MEASURED_BY = {
+    "max_lost": "lost",
+    "max_loss_ratio": "lost",
+    "max_duplicated": "duplicated",
+    "max_unresolved": "unresolved",
+}
+
 
 class Budget(BaseModel):
     """What one run may cost; a bound that is not given is not judged.
@@ -28,19 +37,24 @@ class Budget(BaseModel):
     ``max_loss_ratio`` is lost / acked; ``recovery_s_max`` is in seconds.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Strict, because true or "5" is a mistake; finite, because nothing is ever above NaN.
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     max_lost: Bound | None = None
     max_loss_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
     max_duplicated: Bound | None = None
     max_unresolved: Bound | None = None
     min_sent: Bound | None = None
-    recovery_s_max: Annotated[float, Field(gt=0)] | None = None
+    recovery_s_max: Annotated[float, Field(ge=0)] | None = None
 
     @property
     def empty(self) -> bool:
         """Return whether no bound on a loss or cost is given (``min_sent`` is none)."""
         return all(v is None for k, v in self.model_dump().items() if k != "min_sent")
+
+
+# Experiment and target, or experiment, variant and target.
+_DEPTHS = (2, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +67,9 @@ class Budgets:
     def find(self, experiment: str, variant: str, target: str) -> Budget | None:
         """Return the most specific budget; None when there is none.
 
-        Looked up in this order: variant and target, variant and default, target, default.
-        A variant that has a table of its own never falls back to the experiment's.
+        Looked up in this order: the target's own table, then ``default``. A variant is
+        looked up among its own tables only: its load differs, so the bounds of the
+        experiment without it say nothing about it.
 
         Raises:
             UsageError: the budget that applies is wrong.
@@ -73,6 +88,11 @@ class Budgets:
             UsageError: a budget is wrong.
         """
         for path, table in _leaves(self.tables, ()):
+            if not isinstance(table, dict) or len(path) not in _DEPTHS:
+                raise UsageError(
+                    f"{self.file}: {'.'.join(path)} is in the wrong place; bounds go under "
+                    "[EXPERIMENT.TARGET] or [EXPERIMENT.VARIANT.TARGET]"
+                )
             self._budget(list(path), table)
 
     def _table(self, path: Sequence[str]) -> Mapping[str, object]:
@@ -96,10 +116,12 @@ class Budgets:
 def _leaves(
     table: Mapping[str, object], path: tuple[str, ...]
 ) -> Sequence[tuple[tuple[str, ...], object]]:
-    """Return the tables that hold bounds rather than further tables."""
+    """Return what holds bounds rather than further tables, and bounds outside any table."""
     found: list[tuple[tuple[str, ...], object]] = []
     inner = {name: value for name, value in table.items() if isinstance(value, dict)}
-    if path and (not inner or len(inner) < len(table)):
+    if not path:
+        found += [((name,), value) for name, value in table.items() if name not in inner]
+    elif not inner or len(inner) < len(table):
         found.append((path, table))
     for name, value in inner.items():
         found += _leaves(value, (*path, name))
@@ -110,7 +132,7 @@ def load_budgets(path: Path) -> Budgets:
     """Read ``budgets.toml``; a missing file means no budgets, so nothing can pass.
 
     Raises:
-        UsageError: it is not TOML, or a budget in it is wrong.
+        UsageError: it cannot be read, is not TOML, or a budget in it is wrong or misplaced.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -118,6 +140,8 @@ def load_budgets(path: Path) -> Budgets:
         tables = {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
     budgets = Budgets(tables, path)
     budgets.check()
     return budgets
@@ -171,9 +195,17 @@ def _doubts(counts: Counts, budget: Budget | None, findings: Findings) -> list[s
         return [*doubts, "no budget says what this run may cost"]
     if budget.min_sent is not None and counts.sent < budget.min_sent:
         doubts.append(f"only {counts.sent} events were sent, min_sent is {budget.min_sent}")
-    if budget.recovery_s_max is not None and findings.recovery_s is None:
+    if budget.recovery_s_max is not None and not _is_seen(findings.recovery_s):
         doubts.append("recovery_s_max is set, and recovery was never seen")
+    for bound, name in _MEASURED_BY.items():
+        if getattr(budget, bound) is not None and name in findings.not_measured:
+            doubts.append(f"{bound} is set, and {name} was never measured")
     return doubts
+
+
+def _is_seen(recovery_s: float | None) -> bool:
+    """Return whether a recovery was measured; NaN is no measurement, and never above a bound."""
+    return recovery_s is not None and math.isfinite(recovery_s)
 
 
 def _violations(counts: Counts) -> list[str]:

@@ -49,6 +49,15 @@ class Dispatcher:
         _require(self.grace_s >= 0, "grace", self.grace_s, "0 s or more")
 
     @property
+    def basis(self) -> str:
+        """Return the numbers that went in, for the reader of what came out."""
+        return (
+            f"{self.rate_per_s:g} events/s for {self.workers} workers of "
+            f"{self.handler_time_s:g} s an event behind a queue of {self.capacity}, "
+            f"{self.push_timeout_s:g} s push time-out, {self.grace_s:g} s grace"
+        )
+
+    @property
     def service_rate_per_s(self) -> float:
         """Return the events per second that the workers can handle."""
         return self.workers / self.handler_time_s
@@ -90,21 +99,27 @@ class Dispatcher:
             queued = self.capacity if self.backlog_growth_per_s else 0
         _require(0 <= queued <= self.capacity, "queued", queued, f"0 to {self.capacity}")
         # Below capacity only part of the workers are busy: Little's law.
-        busy = math.ceil(self.rate_per_s * self.handler_time_s)
-        return queued + (self.workers if queued else min(self.workers, busy))
+        busy = math.ceil(min(self.workers, self.rate_per_s * self.handler_time_s))
+        return queued + (self.workers if queued else busy)
 
     def grace_loss(self, queued: int) -> int:
         """Return what is left, and lost, when the grace after SIGTERM is over."""
         _require(0 <= queued <= self.capacity, "queued", queued, f"0 to {self.capacity}")
-        return max(0, queued - math.floor(self.grace_s * self.service_rate_per_s))
+        return queued - math.floor(min(queued, self.grace_s * self.service_rate_per_s))
 
     def drain_s(self, queued: int) -> float:
         """Return how long the workers need for what is queued, in seconds."""
+        _require(queued >= 0, "queued", queued, "0 or more events")
         return queued / self.service_rate_per_s
 
 
 def recommended_backend(rate_per_s: float) -> str:
-    """Return what the analysis recommends for a rate (mission: comparison of choices)."""
+    """Return what the analysis recommends for a rate (mission: comparison of choices).
+
+    Raises:
+        UsageError: the rate is not above 0.
+    """
+    _require(rate_per_s > 0, "rate", rate_per_s, "above 0 events/s")
     if rate_per_s < MEDIUM_RATE_PER_S:
         return "channel + retry + alerts"
     if rate_per_s <= HIGH_RATE_PER_S:
@@ -151,7 +166,7 @@ def crash(at: AtKill, queue_survives: bool | None, in_hand_survives: bool | None
         return _in_hand_only(at, hands)
     if at.queue_length is None:
         return Predicted(basis="the target does not tell its queue length")
-    in_hand = at.in_flight or 0
+    in_hand = 0 if in_hand_survives else at.in_flight or 0
     passing = math.ceil(at.rate_per_s * (at.blind_s + LOOK_S))
     return Predicted(
         lost=at.queue_length + in_hand,
@@ -160,7 +175,7 @@ def crash(at: AtKill, queue_survives: bool | None, in_hand_survives: bool | None
             f"{hands or 0} in the workers' hands may just have been persisted, and up to "
             f"{passing} events came in between the last look and the kill"
         ),
-        duplicated_max=0,
+        duplicated_max=hands if in_hand_survives else 0,
         basis=f"{at.queue_length} queued and {in_hand} in hand at the last look",
     )
 
@@ -179,5 +194,5 @@ def _in_hand_only(at: AtKill, hands: int | None) -> Predicted:
 
 
 def _require(fine: bool, name: str, value: float, right: str) -> None:
-    if not fine:
-        raise UsageError(f"{name} is {value:g}; it must be {right}")
+    if not fine or not math.isfinite(value):
+        raise UsageError(f"{name} is {value:g}; it must be {right if not fine else 'finite'}")

@@ -6,6 +6,7 @@ whoever waits for a condition.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -83,7 +84,7 @@ class HealthProbe:
         self._thread.join(ANSWER_WITHIN_S * 3)
 
     def _watch(self) -> None:
-        with self._sink.open("a", encoding="utf-8") as sink:
+        with self._sink.open("a", encoding="utf-8") as sink, contextlib.closing(self):
             while not self._over.is_set():
                 begin = time.monotonic()
                 sample = self.look()
@@ -93,13 +94,19 @@ class HealthProbe:
                     self._news.notify_all()
                 self._over.wait(max(0.0, EVERY_S - (time.monotonic() - begin)))
 
+    def close(self) -> None:
+        """Close the connection to the target; the next look opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
     def look(self) -> Sample:
         """Ask the target once."""
         asked_ns = time.time_ns()
         try:
             status, body = self._get(self._http.state or self._http.health)
         except (OSError, HTTPException):
-            self._drop()
+            self.close()
             return Sample(asked_ns, time.time_ns(), ok=False)
         answered_ns = time.time_ns()
         if status != OK or self._http.state is None:
@@ -112,11 +119,6 @@ class HealthProbe:
         self._connection.request("GET", path)
         answer = self._connection.getresponse()
         return answer.status, answer.read()
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
     def _read(self, asked_ns: int, answered_ns: int, body: bytes) -> Sample:
         try:

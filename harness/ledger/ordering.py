@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from harness.ledger.records import Held, Records, Told
 from harness.ledger.space import NOWHERE, Flags, Places, Ranks, Space, chunks
+from harness.model import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ def _ack_ranks(
     chosen[wanted] = True
     for part in chunks(len(outcomes)):
         places = space.places(outcomes[part])
-        here = chosen[places]
+        # Only a yes is an ack: an earlier silence about the same event promised nothing.
+        here = chosen[places] & (outcomes["status"][part] == Status.ACKED)
         if here.any():
             done = outcomes["done_ns"][part][here]
             # Outcomes come nearly in order: a short stretch of the sends is enough to search.

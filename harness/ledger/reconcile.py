@@ -35,8 +35,9 @@ def reconcile(told: Told, held: Held) -> Ledger:
 
     Reordered are the events B for which an event A of the same producer was acked before B
     was sent, and yet persisted after B. An unknown event in the dead letters stays
-    unresolved: the producer does not know of it. An acked event that is persisted and also
-    dead-lettered or pending counts as delivered.
+    unresolved: the producer does not know of it. A refused one there stays refused until it
+    is replayed: then it has a row, and is resurrected. An acked event that is persisted and
+    also dead-lettered or pending counts as delivered.
 
     Raises:
         LedgerError: the journals contradict themselves.
@@ -129,7 +130,8 @@ class _Seen:
     """What the rows show.
 
     Attributes:
-        position: for each place the rank of its first row among all rows, or ``NOWHERE``.
+        position: for each place the rank of its first row among all rows, or ``NOWHERE``;
+            rows with the same position have the same rank.
         duplicated, corrupted: places.
         unexpected: rows.
         extra_rows: rows beyond the first of each event.
@@ -149,9 +151,12 @@ def _read_rows(space: Space, intents: Records, intent_at: Ranks, held: Held) -> 
     again: list[Places] = [np.empty(0, np.intp)]
     altered: list[Places] = [np.empty(0, np.intp)]
     foreign: list[Records] = [np.empty(0, ROW)]
+    tied = _Tied()
     for part in chunks(len(held.rows)):
         rows = held.rows[part] if order is None else held.rows[order[part]]
         places, ranks = space.places(rows), indices(part, len(held.rows))
+        if held.positions_measured:
+            tied.add(rows["position"], ranks)
         known = (places >= 0) & (intent_at[places] != NOWHERE if space.size else False)
         if not known.all():
             foreign.append(rows[~known])
@@ -164,6 +169,7 @@ def _read_rows(space: Space, intents: Records, intent_at: Ranks, held: Held) -> 
             expected = intents["payload_hash"][intent_at[places]]
             altered.append(places[rows["payload_hash"] != expected])
     repeats = np.concatenate(again)
+    tied.level(position)
     return _Seen(
         position,
         np.unique(repeats),
@@ -171,6 +177,30 @@ def _read_rows(space: Space, intents: Records, intent_at: Ranks, held: Held) -> 
         np.concatenate(foreign),
         len(repeats),
     )
+
+
+class _Tied:
+    """Collects the rows whose position is that of the row before: no order is between them."""
+
+    def __init__(self) -> None:
+        self._ranks: list[Ranks] = []
+        self._last: int | None = None
+
+    def add(self, positions: npt.NDArray[np.int64], ranks: Ranks) -> None:
+        """Take the next rows in order."""
+        if positions[0] == self._last:
+            self._ranks.append(ranks[:1])
+        same = positions[1:] == positions[:-1]
+        if same.any():
+            self._ranks.append(ranks[1:][same])
+        self._last = int(positions[-1])
+
+    def level(self, ranks: Ranks) -> None:
+        """Count in ranks, in place, all rows with the same position as one."""
+        if self._ranks:
+            shared = np.concatenate(self._ranks)
+            known = ranks != NOWHERE
+            ranks[known] -= np.searchsorted(shared, ranks[known], side="right").astype(np.uint32)
 
 
 def _where(space: Space, lost: Places, delivered: Flags) -> tuple[int, int, int]:

@@ -145,10 +145,14 @@ def test_each_server_has_a_log_in_the_run_folder(up: Up) -> None:
 
 def test_a_helper_process_runs_and_can_be_ended(up: Up) -> None:
     helper = up.site.helper("load", ["/bin/sh", "-c", "echo hello; sleep 60"], {})
+    log = up.folder / "logs" / "load.log"
+    deadline = time.monotonic() + 5
+    while "hello" not in log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert log.read_text() == "hello\n"
     assert helper.poll() is None
     helper.kill()
     assert helper.poll() is not None
-    assert "hello" in (up.folder / "logs" / "load.log").read_text()
 
 
 def test_nothing_is_left_at_the_end(runtime: Runtime, tmp_path: Path) -> None:

@@ -1,0 +1,246 @@
+"""The ledger beside a slow, obvious one, on raw records: gaps, ties, several outcomes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.ledger import space
+from harness.ledger.lost import LOST, lost_events
+from harness.ledger.reconcile import merge, reconcile
+from harness.ledger.records import INTENT, OUTCOME, PAIR, ROW, Held, Ledger, Told
+from harness.ledger.stats import persisted_per_s
+from harness.model import Counts, Status
+
+Id = tuple[int, int]
+
+ACKED, REFUSED, UNKNOWN = Status.ACKED, Status.REFUSED, Status.UNKNOWN
+BINDS = {REFUSED: 0, UNKNOWN: 1, ACKED: 2}
+NAMED = ("lost", "duplicated", "corrupted", "reordered", "resurrected")
+
+
+@dataclass
+class Raw:
+    """Records as they are collected.
+
+    ``sent`` maps an id to (sent_ns, hash); ``outcomes`` lists (id, done_ns, status); ``rows``
+    lists (id, hash, position).
+    """
+
+    sent: dict[Id, tuple[int, int]]
+    outcomes: list[tuple[Id, int, Status]]
+    rows: list[tuple[Id, int, int]]
+    dead: list[Id]
+    pending: list[Id]
+
+    def told(self) -> Told:
+        intents = [(*i, sent, sent, digest) for i, (sent, digest) in self.sent.items()]
+        outcomes = [(*i, done, status, 0) for i, done, status in self.outcomes]
+        return Told(np.array(intents, INTENT), np.array(outcomes, OUTCOME))
+
+    def held(self) -> Held:
+        rows = [(*i, digest, position, 0) for i, digest, position in self.rows]
+        pairs = (np.array(ids, PAIR) for ids in (self.dead, self.pending))
+        return Held(np.array(rows, ROW), *pairs)
+
+    def ledger(self) -> Ledger:
+        return reconcile(self.told(), self.held())
+
+    def of(self, producers: set[int]) -> Raw:
+        """Keep what belongs to some producers."""
+        return Raw(
+            {i: v for i, v in self.sent.items() if i[0] in producers},
+            [o for o in self.outcomes if o[0][0] in producers],
+            [r for r in self.rows if r[0][0] in producers],
+            [i for i in self.dead if i[0] in producers],
+            [i for i in self.pending if i[0] in producers],
+        )
+
+
+@st.composite
+def raws(draw: st.DrawFn) -> Raw:
+    ids = st.tuples(st.integers(0, 2), st.integers(0, 7))
+    sent = draw(st.dictionaries(ids, st.tuples(st.integers(0, 20), st.integers(0, 1)), max_size=14))
+    known = sorted(sent)
+    strange = st.tuples(st.integers(-2, 4), st.integers(-2, 9))
+    pick = st.sampled_from(known) if known else strange
+    outcome = st.tuples(pick, st.integers(0, 15), st.sampled_from([ACKED, ACKED, UNKNOWN, REFUSED]))
+    row = st.tuples(st.one_of(pick, pick, strange), st.integers(0, 1), st.integers(-3, 12))
+    outcomes = draw(st.lists(outcome, max_size=20)) if known else []
+    return Raw(
+        sent,
+        # No answer comes before its question; the ledger relies on that.
+        [(ident, sent[ident][0] + after, status) for ident, after, status in outcomes],
+        draw(st.lists(row, max_size=20)),
+        draw(st.lists(ids, max_size=4)),
+        draw(st.lists(ids, max_size=4)),
+    )
+
+
+@dataclass
+class Slow:
+    """The classes, one event at a time."""
+
+    raw: Raw
+
+    def __post_init__(self) -> None:
+        raw = self.raw
+        self.status = dict.fromkeys(raw.sent, UNKNOWN)
+        for ident in raw.sent:
+            told = [s for i, _, s in raw.outcomes if i == ident]
+            self.status[ident] = max(told, key=BINDS.__getitem__, default=UNKNOWN)
+        self.acked_ns = {
+            ident: min(done for i, done, s in raw.outcomes if i == ident and s is ACKED)
+            for ident in self.of(ACKED)
+        }
+        self.times = Counter(i for i, _, _ in raw.rows if i in raw.sent)
+        self.first = {i: min(p for j, _, p in raw.rows if i == j) for i in self.times}
+
+    def of(self, status: Status) -> set[Id]:
+        return {i for i, s in self.status.items() if s is status}
+
+    def named(self) -> dict[str, set[Id]]:
+        raw, missing = self.raw, self.of(ACKED) - set(self.times)
+        return {
+            "lost": missing - set(raw.dead) - set(raw.pending),
+            "duplicated": {i for i, n in self.times.items() if n > 1},
+            "corrupted": {i for i, h, _ in raw.rows if i in raw.sent and h != raw.sent[i][1]},
+            "reordered": {b for b in self.times for a in self.times if self.overtook(b, a)},
+            "resurrected": self.of(REFUSED) & set(self.times),
+        }
+
+    def overtook(self, b: Id, a: Id) -> bool:
+        return (
+            a[0] == b[0]
+            and a in self.acked_ns
+            and self.acked_ns[a] < self.raw.sent[b][0]
+            and self.first[a] > self.first[b]
+        )
+
+    def counts(self) -> Counts:
+        acked, unknown, there = self.of(ACKED), self.of(UNKNOWN), set(self.times)
+        dead = (acked - there) & set(self.raw.dead)
+        return Counts(
+            sent=len(self.status),
+            acked=len(acked),
+            refused=len(self.of(REFUSED)),
+            unknown=len(unknown),
+            delivered=len(acked & there),
+            dead_lettered=len(dead),
+            pending=len((acked - there - dead) & set(self.raw.pending)),
+            recovered=len(unknown & there),
+            unresolved=len(unknown - there),
+            unexpected=len(self.raw.rows) - self.times.total(),
+            **{name: len(ids) for name, ids in self.named().items()},
+        )
+
+    def lost_where(self) -> tuple[int, int, int]:
+        where = Counter[str]()
+        for producer, sequence in self.named()["lost"]:
+            there = [s for p, s in self.times if p == producer and (p, s) in self.of(ACKED)]
+            if not there or sequence < min(there):
+                where["prefix"] += 1
+            else:
+                where["suffix" if sequence > max(there) else "middle"] += 1
+        return where["prefix"], where["middle"], where["suffix"]
+
+
+def _ids(ledger: Ledger) -> dict[str, set[Id]]:
+    return {name: set(getattr(ledger, name).tolist()) for name in NAMED}
+
+
+@given(raws())
+@settings(max_examples=500)
+def test_every_class_and_every_name_agrees_with_the_slow_ledger(raw: Raw) -> None:
+    ledger, slow = raw.ledger(), Slow(raw)
+    assert ledger.counts == slow.counts()
+    assert _ids(ledger) == slow.named()
+    assert (ledger.lost_prefix, ledger.lost_middle, ledger.lost_suffix) == slow.lost_where()
+    assert ledger.extra_rows == slow.times.total() - len(slow.times)
+    assert len(ledger.unexpected) == ledger.counts.unexpected
+
+
+@given(raws(), st.integers(1, 5), st.integers(0, 2**32))
+def test_neither_chunks_nor_the_order_of_records_matter(raw: Raw, chunk: int, seed: int) -> None:
+    told, held, whole = raw.told(), raw.held(), raw.ledger()
+    mix = np.random.default_rng(seed).permutation
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(space, "CHUNK", chunk)
+        mixed = reconcile(
+            Told(mix(told.intents), mix(told.outcomes)), replace(held, rows=mix(held.rows))
+        )
+    assert mixed.counts == whole.counts
+    assert _ids(mixed) == _ids(whole)
+    assert mixed.extra_rows == whole.extra_rows
+
+
+@given(raws())
+def test_parts_split_by_producer_add_up_to_the_whole(raw: Raw) -> None:
+    parts = [raw.of({0, -1, -2}), raw.of({1}), raw.of({2, 3, 4})]
+    assert merge([part.ledger().counts for part in parts]) == raw.ledger().counts
+
+
+def test_no_parts_add_up_to_nothing() -> None:
+    assert merge([]) == Counts()
+
+
+@given(raws(), st.integers(0, 5))
+def test_lost_events_carry_their_times(raw: Raw, limit: int) -> None:
+    told, ledger, slow = raw.told(), raw.ledger(), Slow(raw)
+    expected = sorted(slow.named()["lost"])[:limit]
+    times = [(*i, raw.sent[i][0], slow.acked_ns[i]) for i in expected]
+    found = lost_events(told, ledger, limit)
+    assert found.dtype == LOST
+    assert found.tolist() == times
+
+
+A, B = (0, 0), (0, 1)
+
+
+def _order(outcomes: list[tuple[Id, int, Status]], positions: tuple[int, int]) -> int:
+    """Return how many are reordered when B is sent at 5 and persisted before A."""
+    rows = [(B, 0, positions[0]), (A, 0, positions[1])]
+    return Raw({A: (1, 0), B: (5, 0)}, outcomes, rows, [], []).ledger().counts.reordered
+
+
+def test_an_early_silence_about_an_event_is_not_its_ack() -> None:
+    assert _order([(A, 2, UNKNOWN), (A, 9, ACKED), (B, 6, ACKED)], (0, 1)) == 0
+    assert _order([(A, 9, UNKNOWN), (A, 2, ACKED), (B, 6, ACKED)], (0, 1)) == 1
+
+
+def test_rows_at_the_same_position_are_in_no_order() -> None:
+    assert _order([(A, 2, ACKED), (B, 6, ACKED)], (7, 7)) == 0
+    assert _order([(A, 2, ACKED), (B, 6, ACKED)], (7, 8)) == 1
+
+
+def test_a_row_in_a_gap_of_the_sequences_was_never_sent() -> None:
+    sent = {(0, 0): (1, 0), (0, 2): (3, 0)}
+    rows = [((0, 1), 0, 0), ((0, 1), 0, 1)]
+    counts = Raw(sent, [], rows, [], []).ledger().counts
+    assert (counts.unexpected, counts.duplicated) == (2, 0)
+
+
+@pytest.mark.parametrize("status", [UNKNOWN, REFUSED])
+def test_only_an_acked_event_can_be_dead_lettered(status: Status) -> None:
+    counts = Raw({A: (1, 0)}, [(A, 2, status)], [], [A], [A]).ledger().counts
+    assert (counts.dead_lettered, counts.pending, counts.resurrected) == (0, 0, 0)
+    assert (counts.unresolved, counts.refused) == (status is UNKNOWN, status is REFUSED)
+
+
+def test_more_rows_than_a_byte_or_a_chunk_can_count() -> None:
+    rows = [(A, 0, n) for n in range(space.CHUNK + 300)]
+    ledger = Raw({A: (1, 0)}, [(A, 2, ACKED)], rows, [], []).ledger()
+    assert (ledger.counts.duplicated, ledger.extra_rows) == (1, len(rows) - 1)
+
+
+def test_throughput_counts_the_gaps_between_rows() -> None:
+    rows = np.zeros(6, ROW)
+    rows["persisted_ns"] = np.arange(6) * 1_200_000_000
+    assert persisted_per_s(rows) == pytest.approx(0.833)
+    assert persisted_per_s(rows[:1]) is None
+    assert persisted_per_s(np.zeros(2, ROW)) is None
