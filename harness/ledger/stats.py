@@ -49,14 +49,6 @@ def load_figures(told: Told) -> LoadFigures | None:
     )
 
 
-def persisted_per_s(rows: Records) -> float | None:
-    """Return the rows persisted per second between the first and the last; None below two."""
-    if len(rows) < 2:
-        return None
-    seconds = int(rows["persisted_ns"].max() - rows["persisted_ns"].min()) / 1e9
-    return round((len(rows) - 1) / seconds, 3) if seconds else None
-
-
 def first_ack_after(told: Told, instant_ns: int) -> int | None:
     """Return when the first event sent after an instant was acked, in ns; None if never."""
     sent = told.intents[told.intents["sent_ns"] > instant_ns]

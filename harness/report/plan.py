@@ -14,7 +14,13 @@ def plan_table(dispatcher: Dispatcher, queued: int) -> Table:
         dispatcher: its numbers.
         queued: events in the queue when it is asked to stop, for the grace period's loss.
     """
-    table = Table(title="What the model predicts", title_justify="left", show_header=False)
+    table = Table(
+        title="What the model predicts",
+        caption=f"for {dispatcher.basis}",
+        title_justify="left",
+        caption_justify="left",
+        show_header=False,
+    )
     table.add_column("question")
     table.add_column("answer", justify="right")
     for question, answer in _answers(dispatcher, queued):

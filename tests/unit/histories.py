@@ -1,8 +1,7 @@
-"""Histories written by hand or drawn at random, and the slow, obvious ledger of them."""
+"""Histories written by hand or drawn at random."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,55 +47,6 @@ class History:
 
 def _pairs(ids: list[Id]) -> np.ndarray:
     return np.array(ids, PAIR) if ids else np.empty(0, PAIR)
-
-
-def slow_counts(history: History) -> dict[str, int]:
-    """Count every class one event at a time, as design and docstrings define them."""
-    status = {k: (v[2] if v[1] is not None else UNKNOWN) for k, v in history.sent.items()}
-    times: dict[Id, int] = defaultdict(int)
-    first: dict[Id, int] = {}
-    altered = set()
-    for place, (ident, payload_hash) in enumerate(history.rows):
-        if ident in status:
-            times[ident] += 1
-            first.setdefault(ident, place)
-            if payload_hash:
-                altered.add(ident)
-    acked = {k for k, s in status.items() if s is ACKED}
-    missing = {k for k in acked if not times[k]}
-    dead = missing & set(history.dead)
-    pending = (missing - dead) & set(history.pending)
-    unknown = {k for k, s in status.items() if s is UNKNOWN}
-    refused = {k for k, s in status.items() if s is REFUSED}
-    return {
-        "sent": len(status),
-        "acked": len(acked),
-        "refused": len(refused),
-        "unknown": len(unknown),
-        "delivered": len(acked - missing),
-        "lost": len(missing - dead - pending),
-        "dead_lettered": len(dead),
-        "pending": len(pending),
-        "recovered": sum(bool(times[k]) for k in unknown),
-        "unresolved": sum(not times[k] for k in unknown),
-        "resurrected": sum(bool(times[k]) for k in refused),
-        "unexpected": sum(ident not in status for ident, _ in history.rows),
-        "duplicated": sum(n > 1 for n in times.values()),
-        "corrupted": len(altered),
-        "reordered": len(_overtaken(history, first, acked)),
-    }
-
-
-def _overtaken(history: History, first: dict[Id, int], acked: set[Id]) -> set[Id]:
-    return {
-        b
-        for b in first
-        for a in first
-        if a[0] == b[0]
-        and a in acked
-        and (history.sent[a][1] or 0) < history.sent[b][0]
-        and first[a] > first[b]
-    }
 
 
 @st.composite

@@ -4,15 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from harness.errors import LedgerError
-from harness.ledger import space
-from harness.ledger.reconcile import merge, reconcile
+from harness.ledger.reconcile import reconcile
 from harness.ledger.records import INTENT, OUTCOME, PAIR, Held, Told, keys
 from harness.model import Counts
-from tests.unit.histories import ACKED, REFUSED, UNKNOWN, History, histories, slow_counts
+from tests.unit.histories import ACKED, REFUSED, UNKNOWN, History
 
 A, B, C = (0, 0), (0, 1), (0, 2)
 GOOD, BAD = 0, 1
@@ -158,54 +155,6 @@ def test_journals_that_contradict_themselves_are_refused() -> None:
         _broken([(0, 2**63, 1, 1, 0)], [])
     with pytest.raises(LedgerError, match="without gaps"):
         _broken([(2**31, 0, 1, 1, 0)], [])
-
-
-@given(histories())
-@settings(max_examples=600)
-def test_the_ledger_agrees_with_the_slow_one(history: History) -> None:
-    assert _counts(history).as_dict() == slow_counts(history)
-
-
-@given(histories(), st.integers(1, 7))
-def test_the_size_of_a_chunk_does_not_matter(history: History, chunk: int) -> None:
-    whole = _counts(history)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(space, "CHUNK", chunk)
-        assert _counts(history) == whole
-
-
-@given(histories(), st.randoms(use_true_random=False))
-def test_the_order_of_records_does_not_matter(history: History, random: object) -> None:
-    told, held = _parts(history)
-    rng = np.random.default_rng(random.randrange(2**32))  # type: ignore[attr-defined]
-    mixed = reconcile(
-        Told(rng.permutation(told.intents), rng.permutation(told.outcomes)),
-        replace(held, rows=rng.permutation(held.rows), dead_lettered=held.dead_lettered[::-1]),
-    )
-    assert mixed.counts == reconcile(told, held).counts
-
-
-@given(histories())
-def test_classes_partition_the_events(history: History) -> None:
-    c = _counts(history)
-    assert c.sent == c.acked + c.refused + c.unknown
-    assert c.acked == c.delivered + c.lost + c.dead_lettered + c.pending
-    assert c.unknown == c.recovered + c.unresolved
-    assert c.resurrected <= c.refused
-
-
-@given(st.lists(histories(), min_size=1, max_size=4))
-def test_the_whole_is_the_sum_of_its_producers(parts: list[History]) -> None:
-    whole = History()
-    shift = 0
-    for part in parts:
-        part.rows = [(k, h) for k, h in part.rows if k in part.sent]
-        whole.sent |= {(p + shift, s): v for (p, s), v in part.sent.items()}
-        whole.rows += [((p + shift, s), h) for (p, s), h in part.rows]
-        whole.dead += [(p + shift, s) for p, s in part.dead]
-        whole.pending += [(p + shift, s) for p, s in part.pending]
-        shift += 1 + max((p for p, _ in part.sent), default=0)
-    assert _counts(whole) == merge([_counts(part) for part in parts])
 
 
 def test_keys_of_different_ids_differ() -> None:

@@ -11,10 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.ledger import space
-from harness.ledger.lost import LOST, lost_events
 from harness.ledger.reconcile import merge, reconcile
 from harness.ledger.records import INTENT, OUTCOME, PAIR, ROW, Held, Ledger, Told
-from harness.ledger.stats import persisted_per_s
 from harness.model import Counts, Status
 
 Id = tuple[int, int]
@@ -189,16 +187,6 @@ def test_no_parts_add_up_to_nothing() -> None:
     assert merge([]) == Counts()
 
 
-@given(raws(), st.integers(0, 5))
-def test_lost_events_carry_their_times(raw: Raw, limit: int) -> None:
-    told, ledger, slow = raw.told(), raw.ledger(), Slow(raw)
-    expected = sorted(slow.named()["lost"])[:limit]
-    times = [(*i, raw.sent[i][0], slow.acked_ns[i]) for i in expected]
-    found = lost_events(told, ledger, limit)
-    assert found.dtype == LOST
-    assert found.tolist() == times
-
-
 A, B = (0, 0), (0, 1)
 
 
@@ -236,11 +224,3 @@ def test_more_rows_than_a_byte_or_a_chunk_can_count() -> None:
     rows = [(A, 0, n) for n in range(space.CHUNK + 300)]
     ledger = Raw({A: (1, 0)}, [(A, 2, ACKED)], rows, [], []).ledger()
     assert (ledger.counts.duplicated, ledger.extra_rows) == (1, len(rows) - 1)
-
-
-def test_throughput_counts_the_gaps_between_rows() -> None:
-    rows = np.zeros(6, ROW)
-    rows["persisted_ns"] = np.arange(6) * 1_200_000_000
-    assert persisted_per_s(rows) == pytest.approx(0.833)
-    assert persisted_per_s(rows[:1]) is None
-    assert persisted_per_s(np.zeros(2, ROW)) is None
