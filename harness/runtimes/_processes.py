@@ -10,7 +10,7 @@ import pwd
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from harness.site import Exit
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 UNPRIVILEGED_USER = "nobody"
 STOP_WITHIN_S = 10.0
+READY_POLL_S = 0.05
 
 
 def marked() -> Iterator[tuple[psutil.Process, Owner]]:
@@ -112,6 +113,7 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
+        self.stop_signal: int = signal.SIGTERM
         with log.open("ab") as sink:
             self.popen = subprocess.Popen(
                 argv,
@@ -148,10 +150,23 @@ class Child:
         ended_by = -code if code < 0 else None
         return Exit(128 - code if code < 0 else code, ended_by, time.time_ns(), "waitpid")
 
-    def terminate(self, signal_number: int = signal.SIGTERM) -> None:
+    def wait_ready(self, ready: Callable[[], bool], within_s: float) -> str | None:
+        """Wait until it says that it is ready; return None, or why it is not."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            # Asked first: if it has ended, whoever answers in its place is somebody else.
+            if self.poll() is not None:
+                code = self.poll()
+                return f"ended with exit code {code} while starting: {self.last_lines()}"
+            if ready():
+                return None
+            time.sleep(READY_POLL_S)
+        return f"was not ready within {within_s:g} s: {self.last_lines()}"
+
+    def terminate(self) -> None:
         """Ask it to end, and make it after ``STOP_WITHIN_S``."""
         if self.popen.poll() is None:
-            self.popen.send_signal(signal_number)
+            self.popen.send_signal(self.stop_signal)
         try:
             self.popen.wait(STOP_WITHIN_S)
         except subprocess.TimeoutExpired:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import secrets
 import shutil
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +37,6 @@ from harness.service import ProcessSpec, Service, Slot
 from harness.site import Endpoint, Exit, Incarnation, Killable, Probe, Startable
 from harness.target import Start, Target
 
-POLL_S = 0.05
 SERVICE_READY_S = 60.0
 NEEDED_BYTES = 500 * 2**20
 
@@ -104,19 +102,10 @@ class LocalSite:
         spec = service.process(slot)
         child = self._child(service.name, spec.argv, spec.environment, who, slot.folder)
         self._servers.append(child)
-        deadline = time.monotonic() + SERVICE_READY_S
-        while not service.ready(slot):
-            if child.poll() is not None:
-                raise ServiceError(
-                    f"{service.name} ended with exit code {child.poll()} while starting: "
-                    f"{child.last_lines()}"
-                )
-            if time.monotonic() > deadline:
-                raise ServiceError(
-                    f"{service.name} was not ready within {SERVICE_READY_S:g} s: "
-                    f"{child.last_lines()}"
-                )
-            time.sleep(POLL_S)
+        child.stop_signal = spec.stop_signal
+        why = child.wait_ready(lambda: service.ready(slot), SERVICE_READY_S)
+        if why is not None:
+            raise ServiceError(f"{service.name} {why}")
         self._order.say(f"{service.version()} ready on {slot.listen}")
 
     def _put_proxies(self, listens: Mapping[str, Address], fronts: Mapping[str, Address]) -> None:
@@ -233,19 +222,9 @@ class LocalSite:
     def _wait_ready(self, target: Target, ready_s: float) -> None:
         child = self._running_target()
         url = self.base_url + (target.http.ready or target.http.health)
-        deadline = time.monotonic() + ready_s
-        while not _answers_ok(url):
-            if child.poll() is not None:
-                raise TargetError(
-                    f"target {target.name} ended with exit code {child.poll()} while starting: "
-                    f"{child.last_lines()}"
-                )
-            if time.monotonic() > deadline:
-                raise TargetError(
-                    f"target {target.name} did not answer 200 on {url} within {ready_s:g} s: "
-                    f"{child.last_lines()}"
-                )
-            time.sleep(POLL_S)
+        why = child.wait_ready(lambda: _answers_ok(url), ready_s)
+        if why is not None:
+            raise TargetError(f"target {target.name}, asked on {url}, {why}")
 
     def wait_attached(self, target: Target) -> None:
         """Check that a dispatcher that the harness did not start answers."""

@@ -183,7 +183,7 @@ def test_a_target_that_never_gets_ready_is_stopped_again(runtime: Runtime, tmp_p
     assert target.start is not None
     slow = target.start.model_copy(update={"command": ("/bin/sleep", "60"), "ready_s": 0.5})
     with (
-        pytest.raises(TargetError, match=r"did not answer 200 on .* within 0\.5 s"),
+        pytest.raises(TargetError, match=r"asked on http.*, was not ready within 0\.5 s"),
         _up(runtime, tmp_path, target.model_copy(update={"start": slow})),
     ):
         pass
