@@ -33,7 +33,8 @@ _MEASURED_BY = {
 class Budget(BaseModel):
     """What one run may cost; a bound that is not given is not judged.
 
-    ``max_lost``, ``max_duplicated``, ``max_unresolved`` and ``min_sent`` count events;
+    ``max_lost``, ``max_duplicated``, ``max_unresolved``, ``min_sent`` and ``min_acked``
+    count events;
     ``max_loss_ratio`` is lost / acked; ``recovery_s_max`` is in seconds.
     """
 
@@ -45,12 +46,13 @@ class Budget(BaseModel):
     max_duplicated: Bound | None = None
     max_unresolved: Bound | None = None
     min_sent: Bound | None = None
+    min_acked: Bound | None = None
     recovery_s_max: Annotated[float, Field(ge=0)] | None = None
 
     @property
     def empty(self) -> bool:
-        """Return whether no bound on a loss or cost is given (``min_sent`` is none)."""
-        return all(v is None for k, v in self.model_dump().items() if k != "min_sent")
+        """Return whether no bound on a loss or cost is given; a least number is none."""
+        return all(v is None for k, v in self.model_dump().items() if not k.startswith("min_"))
 
 
 # Experiment and target, or experiment, variant and target.
@@ -195,6 +197,8 @@ def _doubts(counts: Counts, budget: Budget | None, findings: Findings) -> list[s
         return [*doubts, "no budget says what this run may cost"]
     if budget.min_sent is not None and counts.sent < budget.min_sent:
         doubts.append(f"only {counts.sent} events were sent, min_sent is {budget.min_sent}")
+    if budget.min_acked is not None and counts.acked < budget.min_acked:
+        doubts.append(f"only {counts.acked} events were acked, min_acked is {budget.min_acked}")
     if budget.recovery_s_max is not None and not _is_seen(findings.recovery_s):
         doubts.append("recovery_s_max is set, and recovery was never seen")
     for bound, name in _MEASURED_BY.items():

@@ -111,6 +111,8 @@ def run(
     from harness.catalogue import Catalogue, cells
     from harness.result import exit_code
 
+    if json_file is not None and not json_file.parent.is_dir():
+        raise UsageError(f"--json {json_file}: folder {json_file.parent} does not exist")
     catalogue = Catalogue.here()
     asked = cells(catalogue, catalogue.experiment(experiment), target or [], variant or [])
     chosen = _runtime(runtime)
@@ -119,7 +121,14 @@ def run(
     seed = secrets.randbelow(2**31) if seed is None else seed
     ERR.print(f"[dim]runtime {chosen.name}, seed {seed}, {len(ready)} runs[/dim]")
     _recover(chosen)
-    results = _run_all(ready, chosen, seed, catalogue)
+    results: list[Result] = []
+    try:
+        for result in _run_all(ready, chosen, seed, catalogue):
+            results.append(result)  # noqa: PERF402 - what was judged must outlive an error
+    except HarnessError:
+        if results:
+            _show(results, json_file)
+        raise
     _show(results, json_file)
     raise typer.Exit(exit_code(results))
 
@@ -277,20 +286,18 @@ def _recover(runtime: Runtime) -> None:
 
 def _run_all(
     cells: Sequence[Cell], runtime: Runtime, seed: int, catalogue: Catalogue
-) -> list[Result]:
+) -> Iterator[Result]:
     """Run each cell; an instrument's failure in one does not stop the others."""
     from harness.conduct import Ask
     from harness.report.console import ConsoleNarrator
     from harness.run import run as run_cell
 
-    results: list[Result] = []
     for cell in cells:
         title = f"{cell.name} × {cell.target.name}"
         with ConsoleNarrator(ERR, title) as narrator:
-            ask = Ask(cell, runtime, seed, catalogue.runs, narrator)
-            results.append(run_cell(ask))
-            narrator.say(f"{results[-1].verdict}: {results[-1].reason}")
-    return results
+            result = run_cell(Ask(cell, runtime, seed, catalogue.runs, narrator))
+            narrator.say(f"{result.verdict}: {result.reason}")
+        yield result
 
 
 @contextmanager
@@ -307,7 +314,9 @@ def _one_interrupt() -> Iterator[None]:
         told = True
         raise KeyboardInterrupt
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # What was to be ignored, as under nohup, stays ignored.
+    numbers = [n for n in stops if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield

@@ -20,6 +20,9 @@ from harness.target import Persisted
 CONNECT_S = 5
 STATEMENT_MS = 60_000
 
+# Where a target does not tell what it holds, silence must last longer to mean anything.
+BLIND_QUIET_S = 5.0
+
 # COPY BINARY: https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format".
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\x00"
 _COPY_HEADER_BYTES = 19
@@ -44,11 +47,13 @@ class Auditor:
     Args:
         url: PostgreSQL URL that does not pass a proxy.
         persisted: the target's queries.
+        handler_time_s: how long the target may work on one event before a row comes.
     """
 
-    def __init__(self, url: str, persisted: Persisted) -> None:
+    def __init__(self, url: str, persisted: Persisted, handler_time_s: float = 0.0) -> None:
         self._url = url
         self._persisted = persisted
+        self._blind_s = max(BLIND_QUIET_S, 2 * handler_time_s)
 
     def check(self) -> Columns:
         """Return the columns of the query before any load is sent.
@@ -63,15 +68,35 @@ class Auditor:
                     query = getattr(self._persisted, name)
                     if query is not None:
                         _columns(connection, query, f"persisted.{name}")
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             raise UsageError(f"persisted.database cannot be reached: {_one_line(error)}") from None
         return columns
 
+    def check_empty(self) -> None:
+        """Make sure that no row of an earlier run can stand in for one of this run.
+
+        Raises:
+            UsageError: a query returns rows before any event was sent.
+        """
+        for name in ("query", "dead_letter_query", "pending_query"):
+            query = getattr(self._persisted, name)
+            if query is not None and (rows := self._count(query)):
+                raise UsageError(
+                    f"persisted.{name} returns {rows} rows before any event was sent; empty the "
+                    "table, or have the query return the rows of one run only"
+                )
+
     def count(self) -> int:
         """Return how many rows are persisted now."""
-        with self._reading() as connection:
-            query = sql.SQL("select count(*) from ({query}) as persisted")
-            row = connection.execute(query.format(query=_raw(self._persisted.query))).fetchone()
+        return self._count(self._persisted.query)
+
+    def _count(self, query: str) -> int:
+        statement = sql.SQL("select count(*) from ({query}) as persisted")
+        try:
+            with self._reading() as connection:
+                row = connection.execute(statement.format(query=_raw(query))).fetchone()
+        except psycopg.Error as error:
+            raise CollectError(f"what was persisted cannot be read: {_one_line(error)}") from None
         return int(str(row[0])) if row else 0
 
     def collect(self) -> Collected:
@@ -108,14 +133,18 @@ class Auditor:
             empty = drained()
             if now != rows or empty is False:
                 rows, since = now, time.monotonic()
-            elif time.monotonic() - since >= self._persisted.quiet_s:
-                word = "queue empty" if empty else "target does not tell its queue length"
-                return True, f"{word}, {rows} rows for {self._persisted.quiet_s:g} s"
+            elif time.monotonic() - since >= (quiet_s := self._quiet_s(empty)):
+                word = "queue empty" if empty else "target does not tell what it holds"
+                return True, f"{word}, {rows} rows for {quiet_s:g} s"
             time.sleep(0.1)
         return False, (
             f"after {self._persisted.settle_limit_s:g} s rows still arrive or the queue is "
             f"not empty ({rows} rows)"
         )
+
+    def _quiet_s(self, empty: bool | None) -> float:
+        """Return how long no row may come; longer where the target may hold some unseen."""
+        return self._persisted.quiet_s if empty else max(self._persisted.quiet_s, self._blind_s)
 
     def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(

@@ -59,7 +59,9 @@ def save_environment(
         "packages": packages(),
         "servers": {name: service.version() for name, service in services.items()},
         "settings": without_secrets(settings),
-        "target": cell.target.model_dump(mode="json", exclude={"start"}),
+        "target": cell.target.model_dump(
+            mode="json", exclude={"start": True, "persisted": {"database"}}
+        ),
     }
     text = json.dumps(record, indent=2, sort_keys=True)
     (folder / "environment.json").write_text(text + "\n", encoding="utf-8")

@@ -8,6 +8,7 @@ HarnessError                 the instrument failed                          exit
 ├── ServiceError             a real server did not start, or died           exit 3
 ├── TargetError              the dispatcher under test did not start        exit 3
 ├── LoadError                the load generator failed                      exit 3
+├── ProbeError               the health probe no longer looks               exit 3
 ├── FaultError               a fault could not be injected or healed        exit 3
 ├── CollectError             what was persisted could not be read           exit 3
 └── LedgerError              what was collected contradicts itself          exit 3
@@ -71,6 +72,10 @@ class TargetError(HarnessError):
 
 class LoadError(HarnessError):
     """The load generator did not run, or its journal cannot be read."""
+
+
+class ProbeError(HarnessError):
+    """The health probe no longer looks at the target."""
 
 
 class FaultError(HarnessError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from harness.errors import ProbeError
 from harness.site import Sample
 from harness.target import Http
 
@@ -69,6 +71,15 @@ class HealthProbe:
                 if left_s <= 0:
                     return None
                 self._news.wait(left_s)
+
+    def check(self) -> None:
+        """Raise when the probe no longer looks: its last sample would be believed for ever.
+
+        Raises:
+            ProbeError: its thread ended, for example because the disk is full.
+        """
+        if not self._thread.is_alive():
+            raise ProbeError(f"the health probe ended in mid-run; is there room for {self._sink}?")
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -143,4 +154,6 @@ def _number(state: object, path: str) -> int | None:
         if not isinstance(state, dict) or part not in state:
             return None
         state = state[part]
+    if isinstance(state, float) and not math.isfinite(state):
+        return None
     return int(state) if isinstance(state, int | float) else None

@@ -37,6 +37,7 @@ from harness.services.toxiproxy import Proxies
 
 PROXY = "toxiproxy"
 LOAD_START_WITHIN_S = 20.0
+STALE_NS = 2_000_000_000
 LOOK_EVERY_S = 0.25
 
 
@@ -154,6 +155,7 @@ class _Story:
             stack.callback(self.conductor.heal_rest)
             self.auditor = _auditor(self.ask.cell, self.site)
             columns = self.auditor.check()
+            self.auditor.check_empty()
         self.facts.hashes_measured = columns.payload_hash
         self.facts.positions_measured = columns.position
         self.facts.times_measured = columns.persisted_at
@@ -193,6 +195,11 @@ class _Story:
                 self.facts.load_exit_code = load.poll()
         finally:
             load.kill()
+
+    def check(self) -> None:
+        """Raise when something that no fault touched has ended: a server, or the probe."""
+        self.site.check()
+        self.probe.check()
 
     def _planned(self, moment: str) -> list[PlannedFault]:
         faults = self.ask.cell.variant.faults
@@ -241,7 +248,7 @@ class _Story:
 
     def _loading(self, load: HelperProcess, began: float) -> bool:
         """Return whether the load still runs; check the servers and tell how far it is."""
-        self.site.check()
+        self.check()
         if load.poll() is not None:
             return False
         elapsed_s = time.monotonic() - began
@@ -265,7 +272,7 @@ class _Story:
         """Wait until the target is empty and what it persists no longer changes."""
         self.ask.narrator.progress("settle", 0.0, "waiting for the queue to drain")
         with self._timed("settle"):
-            settled, how = self.auditor.settle(self._drained, self.site.check)
+            settled, how = self.auditor.settle(self._drained, self.check)
         self.facts.settled, self.facts.settled_how = settled, how
         self.ask.narrator.say(f"{'settled' if settled else 'not settled'}: {how}")
 
@@ -274,9 +281,13 @@ class _Story:
         if self.ask.cell.target.http.state is None:
             return None
         sample = self.probe.last()
-        if sample is None or not sample.ok or sample.queue_length is None:
+        if sample is None or not sample.ok or time.time_ns() - sample.answered_ns > STALE_NS:
             return False
-        return sample.queue_length == 0 and not sample.in_flight
+        if sample.queue_length is None:
+            return False
+        if sample.in_flight is None:
+            return None if sample.queue_length == 0 else False
+        return sample.queue_length == 0 and sample.in_flight == 0
 
     # 5. Collect.
 
@@ -357,4 +368,4 @@ def _auditor(cell: Cell, site: RunningSite) -> Auditor:
     url = persisted.database
     if persisted.database in site.endpoints:
         url = site.endpoints[persisted.database].direct["url"]
-    return Auditor(url, persisted)
+    return Auditor(url, persisted, cell.numbers().get("handler_time_s", 0.0))

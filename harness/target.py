@@ -51,7 +51,8 @@ class Attach(_Strict):
     @classmethod
     def _loopback(cls, url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme != "http" or not parts.hostname or parts.port is None:
+        bare = parts.path in {"", "/"} and not parts.query
+        if parts.scheme != "http" or not parts.hostname or parts.port is None or not bare:
             raise ValueError(f"{url!r} is not of the form http://127.0.0.1:PORT")
         if parts.hostname != "localhost" and not _is_loopback(parts.hostname):
             raise ValueError(f"{url!r} is not on this machine's loopback; use 127.0.0.1")

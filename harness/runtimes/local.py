@@ -21,7 +21,7 @@ from harness.cache import cache_root
 from harness.errors import ServiceError, TargetError, UnavailableError, UsageError
 from harness.model import Address
 from harness.ownership import Owner
-from harness.ports import LOOPBACK, free_port, is_free
+from harness.ports import LOOPBACK, free_port, free_ports, is_free
 from harness.runtime import Order
 from harness.runtimes._processes import (
     PLAIN,
@@ -70,8 +70,13 @@ class LocalSite:
         services = list(self._order.services)
         if self._order.proxy is not None:
             services.append(self._order.proxy)
-        listens = {service.name: Address(LOOPBACK, free_port()) for service in services}
-        fronts = {name: Address(LOOPBACK, free_port()) for name in self._order.target.proxied}
+        proxied = self._order.target.proxied
+        # One after the other they could be the same; the target's own is not taken yet.
+        own = int(self.base_url.rpartition(":")[2])
+        free = [p for p in free_ports(len(services) + len(proxied) + 1) if p != own]
+        addresses = [Address(LOOPBACK, port) for port in free]
+        listens = {service.name: addresses.pop() for service in services}
+        fronts = {name: addresses.pop() for name in proxied}
         slots = {
             service.name: self._slot(service, listens[service.name], fronts.get(service.name))
             for service in services
@@ -246,7 +251,6 @@ class LocalSite:
             self._target.popen.wait()
         with ThreadPoolExecutor(max(1, len(self._servers))) as pool:
             list(pool.map(Child.terminate, self._servers))
-        kill_marked(self._owner)
 
 
 class LocalRuntime:
@@ -272,6 +276,8 @@ class LocalRuntime:
             state = _state_folder(owner)
             stack.callback(shutil.rmtree, state, ignore_errors=True)
             site = LocalSite(order, owner, state)
+            # Registered first, so that it runs whatever becomes of an orderly close.
+            stack.callback(kill_marked, owner)
             stack.callback(site.close)
             site.start_servers()
             if order.target.attach is None:

@@ -163,6 +163,8 @@ def _initdb(slot: Slot, secret: Path) -> tuple[str, ...]:
         # A socket's path may have 107 characters, and a run's folder may be longer.
         "unix_socket_directories": "",
         "max_connections": 200,
+        # In the data folder, which goes with the run; elsewhere a kill leaves it behind.
+        "dynamic_shared_memory_type": "mmap",
         "timezone": "UTC",
         "log_timezone": "UTC",
     }

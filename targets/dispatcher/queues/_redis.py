@@ -15,10 +15,10 @@ from targets.dispatcher.queues.protocol import QueueFullError, QueueUnsureError
 
 ANSWER_S = 5.0
 ROOM_POLL_S = 0.02
-CONNECTIONS = 32
+SPARE_CONNECTIONS = 32
 
 
-def connect(settings: QueueSettings) -> Redis:
+def connect(settings: QueueSettings, workers: int) -> Redis:
     """Return a client that sends each command once: a retry could add an event twice."""
     host, _, port = settings.address.rpartition(":")
     pool = BlockingConnectionPool(
@@ -28,7 +28,8 @@ def connect(settings: QueueSettings) -> Redis:
         password=settings.password or None,
         socket_timeout=ANSWER_S,
         socket_connect_timeout=ANSWER_S,
-        max_connections=CONNECTIONS,
+        # Each worker may hold one while it waits for an event.
+        max_connections=workers + SPARE_CONNECTIONS,
         timeout=ANSWER_S,
         retry=None,
     )

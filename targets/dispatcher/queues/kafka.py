@@ -123,6 +123,9 @@ class KafkaQueue:
         except BufferError:
             self._producing -= 1
             raise QueueFullError from None
+        except KafkaException as error:
+            self._producing -= 1
+            raise QueueUnsureError(str(error)) from None
         # The event may go out whatever becomes of this task, so its report is awaited.
         await asyncio.shield(reported)
 

@@ -43,11 +43,11 @@ class RedisStreamQueue:
 
     survives_process = True
 
-    def __init__(self, settings: QueueSettings) -> None:
+    def __init__(self, settings: QueueSettings, workers: int) -> None:
         self.capacity = settings.bound
         self._key = settings.name
         self._consumer = settings.instance_id or "dispatcher"
-        self._client = connect(settings)
+        self._client = connect(settings, workers)
         self._add = self._client.register_script(_ADD)
         self._turn = asyncio.Lock()
         self._inherited: list[Delivery] = []
@@ -57,11 +57,17 @@ class RedisStreamQueue:
         """Connect, make the group, and inherit what an earlier life held."""
         await open_client(self._client)
         try:
+            await self._make_group()
+            await self._inherit()
+        except RedisError as error:
+            raise OSError(f"Redis does not answer: {error}") from None
+
+    async def _make_group(self) -> None:
+        try:
             await self._client.xgroup_create(self._key, _GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):
                 raise
-        await self._inherit()
 
     async def put(self, item: Accepted, timeout_s: float) -> None:
         """Add an event, waiting for room."""
@@ -150,5 +156,4 @@ def _delivery(entry: _Entry, *, redelivered: bool = False) -> Delivery:
 
 def build(settings: QueueSettings, workers: int) -> RedisStreamQueue:
     """Return a queue on one stream."""
-    del workers
-    return RedisStreamQueue(settings)
+    return RedisStreamQueue(settings, workers)

@@ -27,10 +27,10 @@ class RedisListQueue:
 
     survives_process = True
 
-    def __init__(self, settings: QueueSettings) -> None:
+    def __init__(self, settings: QueueSettings, workers: int) -> None:
         self.capacity = settings.bound
         self._key = settings.name
-        self._client = connect(settings)
+        self._client = connect(settings, workers)
         self._add = self._client.register_script(_ADD)
         self._turn = asyncio.Lock()
 
@@ -74,5 +74,4 @@ class RedisListQueue:
 
 def build(settings: QueueSettings, workers: int) -> RedisListQueue:
     """Return a queue on one list."""
-    del workers
-    return RedisListQueue(settings)
+    return RedisListQueue(settings, workers)
