@@ -187,8 +187,13 @@ class Dispatcher:
 
     # Workers.
 
+    def _leaves_the_rest(self) -> bool:
+        """Return whether workers stop taking: what is still queued outlives the process."""
+        drains = self.settings.shutdown.mode is ShutdownMode.DRAIN
+        return self._closing.is_set() and drains and self.queue.survives_process
+
     async def _work(self) -> None:
-        while True:
+        while not self._leaves_the_rest():
             delivery = await self.queue.take()
             self.in_flight += 1
             try:
@@ -271,22 +276,23 @@ class Dispatcher:
 
     async def replay(self) -> int:
         """Put all dead letters back into the queue and return how many went."""
+        replayed = 0
         if self.dead_letters is None:
-            return 0
-        items = await self.dead_letters.take_all()
-        for number, item in enumerate(items):
+            return replayed
+        # Only those there are now: one that fails again must not go round for ever.
+        for _ in range(await self.dead_letters.count()):
+            letter = await self.dead_letters.oldest()
+            if letter is None:
+                break
             try:
-                await self.queue.put(item, self.settings.push.timeout_s)
+                await self.queue.put(letter.item, self.settings.push.timeout_s)
             except (QueueFullError, QueueUnsureError):
-                await self._keep(items[number:])
-                return number
+                break
+            # Removed only now: a crash in between repeats the event and does not lose it.
+            await self.dead_letters.remove(letter)
             self.metrics.count("replayed")
-        return len(items)
-
-    async def _keep(self, items: list[Accepted]) -> None:
-        if self.dead_letters is not None:
-            for item in items:
-                await self.dead_letters.add(item, "replay found the queue full")
+            replayed += 1
+        return replayed
 
     async def _replay_on_timer(self) -> None:
         while True:

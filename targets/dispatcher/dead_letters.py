@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,19 @@ from targets.dispatcher.store import Store
 
 class DeadLetterFullError(Exception):
     """There is no room for another dead letter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter.
+
+    Attributes:
+        item: the event.
+        receipt: what its place needs to find it again.
+    """
+
+    item: Accepted
+    receipt: int
 
 
 class DeadLetters(Protocol):
@@ -31,8 +45,11 @@ class DeadLetters(Protocol):
             OSError, psycopg.Error: the place itself is away.
         """
 
-    async def take_all(self) -> list[Accepted]:
-        """Take all events out, oldest first, to be tried again."""
+    async def oldest(self) -> Letter | None:
+        """Return the oldest dead letter, which stays until it is removed."""
+
+    async def remove(self, letter: Letter) -> None:
+        """Remove a dead letter that ``oldest`` returned."""
 
     async def count(self) -> int:
         """Return how many events are kept."""
@@ -52,11 +69,14 @@ class MemoryDeadLetters:
             raise DeadLetterFullError
         self._items.append(item)
 
-    async def take_all(self) -> list[Accepted]:
-        """Take all events out."""
-        taken = list(self._items)
-        self._items.clear()
-        return taken
+    async def oldest(self) -> Letter | None:
+        """Return the oldest event."""
+        return Letter(self._items[0], id(self._items[0])) if self._items else None
+
+    async def remove(self, letter: Letter) -> None:
+        """Remove the oldest event, if it is still this one."""
+        if self._items and id(self._items[0]) == letter.receipt:
+            self._items.popleft()
 
     async def count(self) -> int:
         """Return how many events are kept."""
@@ -81,13 +101,19 @@ class FileDeadLetters:
             await asyncio.to_thread(self._append, item.to_bytes() + b"\n")
             self._count += 1
 
-    async def take_all(self) -> list[Accepted]:
-        """Empty the file."""
+    async def oldest(self) -> Letter | None:
+        """Return the event of the first line."""
         async with self._lock:
             lines = await asyncio.to_thread(self._lines)
-            await asyncio.to_thread(self._path.write_bytes, b"")
-            self._count = 0
-        return [Accepted.from_bytes(line) for line in lines]
+        return Letter(Accepted.from_bytes(lines[0]), hash(lines[0])) if lines else None
+
+    async def remove(self, letter: Letter) -> None:
+        """Remove the first line, if it is still this event's."""
+        async with self._lock:
+            lines = await asyncio.to_thread(self._lines)
+            if lines and hash(lines[0]) == letter.receipt:
+                await asyncio.to_thread(self._rewrite, lines[1:])
+                self._count = len(lines) - 1
 
     async def count(self) -> int:
         """Return how many events are kept."""
@@ -98,6 +124,15 @@ class FileDeadLetters:
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
+
+    def _rewrite(self, lines: list[bytes]) -> None:
+        """Replace the file as a whole: a crash leaves the old one or the new one."""
+        partial = self._path.with_name(f"{self._path.name}.tmp")
+        with partial.open("wb") as file:
+            file.writelines(line + b"\n" for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self._path)
 
     def _lines(self) -> list[bytes]:
         return self._path.read_bytes().splitlines() if self._path.exists() else []
@@ -123,22 +158,26 @@ class DatabaseDeadLetters:
         if done.rowcount == 0:
             raise DeadLetterFullError
 
-    async def take_all(self) -> list[Accepted]:
-        """Delete and return all events."""
+    async def oldest(self) -> Letter | None:
+        """Return the event of the oldest row."""
         async with self._store.pool.connection() as connection:
-            rows = await (
-                await connection.execute(
-                    "delete from dead_letter "
-                    "returning id, producer, sequence, key, payload, accepted_at"
-                )
-            ).fetchall()
-        return [
-            Accepted(
-                Event.model_construct(producer=row[1], sequence=row[2], key=row[3], payload=row[4]),
-                row[5],
+            found = await connection.execute(
+                "select id, producer, sequence, key, payload, accepted_at from dead_letter "
+                "order by id limit 1"
             )
-            for row in sorted(rows)
-        ]
+            row = await found.fetchone()
+        if row is None:
+            return None
+        ident, producer, sequence, key, payload, accepted_at = row
+        event = Event.model_construct(
+            producer=producer, sequence=sequence, key=key, payload=payload
+        )
+        return Letter(Accepted(event, accepted_at), ident)
+
+    async def remove(self, letter: Letter) -> None:
+        """Delete the row."""
+        async with self._store.pool.connection() as connection:
+            await connection.execute("delete from dead_letter where id = %s", (letter.receipt,))
 
     async def count(self) -> int:
         """Return how many events are kept."""

@@ -51,6 +51,7 @@ class RedisStreamQueue:
         self._add = self._client.register_script(_ADD)
         self._turn = asyncio.Lock()
         self._inherited: list[Delivery] = []
+        self._own: set[str] = set()
         self._claim_at = time.monotonic() + _CLAIM_EVERY_S
 
     async def open(self) -> None:
@@ -79,15 +80,14 @@ class RedisStreamQueue:
     async def take(self) -> Delivery:
         """Take what was inherited, then the oldest new entry."""
         while True:
-            if self._inherited:
-                return self._inherited.pop(0)
             try:
-                entries = await self._read()
+                delivery = await self._next()
             except (RedisError, OSError):
                 await asyncio.sleep(_AGAIN_S)
                 continue
-            if entries:
-                return entries[0]
+            if delivery is not None:
+                self._own.add(str(delivery.receipt))
+                return delivery
 
     async def ack(self, delivery: Delivery) -> None:
         """Take the entry off the pending list and out of the stream."""
@@ -102,18 +102,19 @@ class RedisStreamQueue:
                 # Acknowledging twice does no harm; not at all would deliver it again.
                 await asyncio.sleep(_AGAIN_S)
             else:
+                self._own.discard(ident)
                 return
 
     async def length(self) -> int | None:
-        """Return the entries in the stream without those in hands; None while away."""
+        """Return the entries in the stream without those in own hands; None while away.
+
+        Entries that nobody works on, since the answer that brought them was lost, count as
+        waiting: they will be claimed.
+        """
         try:
-            async with self._client.pipeline(transaction=True) as pipe:
-                pipe.xlen(self._key)
-                pipe.xpending(self._key, _GROUP)
-                total, pending = await pipe.execute()
+            return int(await self._client.xlen(self._key)) - len(self._own)
         except (RedisError, OSError):
             return None
-        return int(total) - int(pending["pending"]) + len(self._inherited)
 
     async def close(self) -> None:
         """Disconnect."""
@@ -124,14 +125,14 @@ class RedisStreamQueue:
         entries = await self._group("0")
         self._inherited = [_delivery(entry, redelivered=True) for entry in entries if entry[1]]
 
-    async def _read(self) -> list[Delivery]:
+    async def _next(self) -> Delivery | None:
         if time.monotonic() >= self._claim_at:
             self._claim_at = time.monotonic() + _CLAIM_EVERY_S
             self._inherited += await self._claimed()
-            if self._inherited:
-                return [self._inherited.pop(0)]
+        if self._inherited:
+            return self._inherited.pop(0)
         entries = await self._group(">", count=1, block=_BLOCK_MS)
-        return [_delivery(entry) for entry in entries]
+        return _delivery(entries[0]) if entries else None
 
     async def _group(self, start: str, **options: int) -> list[_Entry]:
         """Read entries of this consumer: ``0`` for those it holds, ``>`` for new ones."""
@@ -141,12 +142,14 @@ class RedisStreamQueue:
         return [entry for entries in streams for entry in entries]
 
     async def _claimed(self) -> list[Delivery]:
-        """Claim entries that another consumer has held for too long to be alive."""
+        """Claim entries that have been held for too long, but for those in own hands."""
         answer: Any = await self._client.xautoclaim(
             self._key, _GROUP, self._consumer, min_idle_time=_CLAIM_IDLE_MS, count=100
         )
         claimed: list[_Entry] = answer[1]
-        return [_delivery(entry, redelivered=True) for entry in claimed if entry[1]]
+        found = [_delivery(entry, redelivered=True) for entry in claimed if entry[1]]
+        held = self._own | {str(delivery.receipt) for delivery in self._inherited}
+        return [delivery for delivery in found if delivery.receipt not in held]
 
 
 def _delivery(entry: _Entry, *, redelivered: bool = False) -> Delivery:
