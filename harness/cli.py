@@ -314,9 +314,10 @@ def _one_interrupt() -> Iterator[None]:
         told = True
         raise KeyboardInterrupt
 
-    stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    # What was to be ignored, as under nohup, stays ignored.
-    numbers = [n for n in stops if signal.getsignal(n) is not signal.SIG_IGN]
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    # Under nohup the end of the terminal is to be ignored, and stays so.
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, interrupt) for number in numbers}
     try:
         yield
