@@ -288,8 +288,8 @@ def _run_all(
     cells: Sequence[Cell], runtime: Runtime, seed: int, catalogue: Catalogue
 ) -> Iterator[Result]:
     """Run each cell; an instrument's failure in one does not stop the others."""
-    from harness.conduct import Ask
     from harness.report.console import ConsoleNarrator
+    from harness.run import Ask
     from harness.run import run as run_cell
 
     for cell in cells:

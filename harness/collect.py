@@ -63,14 +63,13 @@ class Auditor:
         """
         try:
             with self._connect() as connection:
-                columns = _columns(connection, self._persisted.query, "persisted.query")
-                for name in ("dead_letter_query", "pending_query"):
-                    query = getattr(self._persisted, name)
-                    if query is not None:
-                        _columns(connection, query, f"persisted.{name}")
+                columns = {
+                    name: _columns(connection, query, f"persisted.{name}")
+                    for name, query in self._queries().items()
+                }
         except psycopg.Error as error:
             raise UsageError(f"persisted.database cannot be reached: {_one_line(error)}") from None
-        return columns
+        return columns["query"]
 
     def check_empty(self) -> None:
         """Make sure that no row of an earlier run can stand in for one of this run.
@@ -78,13 +77,18 @@ class Auditor:
         Raises:
             UsageError: a query returns rows before any event was sent.
         """
-        for name in ("query", "dead_letter_query", "pending_query"):
-            query = getattr(self._persisted, name)
-            if query is not None and (rows := self._count(query)):
+        for name, query in self._queries().items():
+            if rows := self._count(query):
                 raise UsageError(
                     f"persisted.{name} returns {rows} rows before any event was sent; empty the "
                     "table, or have the query return the rows of one run only"
                 )
+
+    def _queries(self) -> dict[str, str]:
+        """Return the queries that the target has, by their names in its file."""
+        names = ("query", "dead_letter_query", "pending_query")
+        asked = {name: getattr(self._persisted, name) for name in names}
+        return {name: query for name, query in asked.items() if query is not None}
 
     def count(self) -> int:
         """Return how many rows are persisted now."""

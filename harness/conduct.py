@@ -5,39 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from harness import faults
-from harness.catalogue import Cell
 from harness.errors import HarnessError
 from harness.experiment import PlannedFault
 from harness.facts import Facts, FaultRecord
 from harness.narrator import Narrator
 from harness.plugins import load
 from harness.probe import HealthProbe
-from harness.runtime import Runtime
 from harness.site import Fault, Sample, Site
 
 LOOK_EVERY_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What is asked of ``run``.
-
-    Attributes:
-        cell: experiment variant, target and budget.
-        runtime: where to run it.
-        seed: fixes the schedule of events.
-        runs: the folder that gets the run's folder.
-        narrator: is told of each step.
-    """
-
-    cell: Cell
-    runtime: Runtime
-    seed: int
-    runs: Path
-    narrator: Narrator
 
 
 def build_fault(planned: PlannedFault) -> Fault:
@@ -62,13 +40,30 @@ class _Held:
 
 
 class Conductor:
-    """Injects and heals faults on one site, and records how it went in the run's facts."""
+    """Injects and heals faults on one site, and records how it went in the run's facts.
 
-    def __init__(self, site: Site, probe: HealthProbe, facts: Facts, ask: Ask) -> None:
+    Args:
+        site: the running target.
+        probe: what conditions are read from.
+        facts: gets a record of each fault.
+        narrator: is told of each injection and healing.
+        tells_state: the target tells its queue length; else faults come at their time.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        probe: HealthProbe,
+        facts: Facts,
+        narrator: Narrator,
+        *,
+        tells_state: bool,
+    ) -> None:
         self._site = site
         self._probe = probe
         self._facts = facts
-        self._ask = ask
+        self._narrator = narrator
+        self._tells_state = tells_state
         self._held: list[_Held] = []
 
     def inject(self, planned: PlannedFault) -> None:
@@ -108,7 +103,7 @@ class Conductor:
         """Wait for the fault's time or condition; False when it never came."""
         trigger = held.planned.trigger
         # A target that tells nothing of itself is hit at the time instead.
-        if trigger.condition is None or self._ask.cell.target.http.state is None:
+        if trigger.condition is None or not self._tells_state:
             time.sleep(max(0.0, began + trigger.at_s - time.monotonic()))
             held.record.met_ns = time.time_ns()
             return True
@@ -133,7 +128,7 @@ class Conductor:
         except HarnessError as error:
             held.record.problem = str(error)
             raise
-        self._ask.narrator.say(f"fault {held.planned.fault} injected: {_told(held.record)}")
+        self._narrator.say(f"fault {held.planned.fault} injected: {_told(held.record)}")
 
     def _heal(self, held: _Held) -> None:
         if held.healed:
@@ -145,7 +140,7 @@ class Conductor:
             held.record.problem = f"not healed: {error}"
             raise
         held.record.healed_ns = time.time_ns()
-        self._ask.narrator.say(f"fault {held.planned.fault} healed")
+        self._narrator.say(f"fault {held.planned.fault} healed")
 
 
 def _metric(sample: Sample | None, name: str) -> int | None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from harness import services as service_package
 from harness.catalogue import Cell
 from harness.collect import Auditor
-from harness.conduct import Ask, Conductor, build_fault
+from harness.conduct import LOOK_EVERY_S, Conductor, build_fault
 from harness.environment import save_environment
 from harness.errors import (
     HarnessError,
@@ -28,6 +28,7 @@ from harness.judge import judge_run
 from harness.load.plan import LoadPlan
 from harness.load.process import events_sent, load_command
 from harness.model import Address
+from harness.narrator import Narrator
 from harness.plugins import unknown
 from harness.probe import HealthProbe
 from harness.result import Result
@@ -38,7 +39,25 @@ from harness.services.toxiproxy import Proxies
 PROXY = "toxiproxy"
 LOAD_START_WITHIN_S = 20.0
 STALE_NS = 2_000_000_000
-LOOK_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked of ``run``.
+
+    Attributes:
+        cell: experiment variant, target and budget.
+        runtime: where to run it.
+        seed: fixes the schedule of events.
+        runs: the folder that gets the run's folder.
+        narrator: is told of each step.
+    """
+
+    cell: Cell
+    runtime: Runtime
+    seed: int
+    runs: Path
+    narrator: Narrator
 
 
 def run(ask: Ask) -> Result:
@@ -151,7 +170,13 @@ class _Story:
         with self._timed("set_up"):
             self.site = stack.enter_context(self.ask.runtime.open(order))
             stack.enter_context(self.probe)
-            self.conductor = Conductor(self.site, self.probe, self.facts, self.ask)
+            self.conductor = Conductor(
+                self.site,
+                self.probe,
+                self.facts,
+                self.ask.narrator,
+                tells_state=self.ask.cell.target.http.state is not None,
+            )
             stack.callback(self.conductor.heal_rest)
             self.auditor = _auditor(self.ask.cell, self.site)
             columns = self.auditor.check()

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from harness.model import Address
 from harness.service import Service
-from harness.site import Endpoint, Probe, ProxyControl, Site
+from harness.site import Probe, ProxyControl, Site
 from harness.target import Target
 
 
@@ -65,9 +65,6 @@ class RunningSite(Site, Protocol):
         self, name: str, argv: Sequence[str], environment: Mapping[str, str]
     ) -> HelperProcess:
         """Start a process of the harness's own, logged and cleaned up like the rest."""
-
-    def endpoint(self, service: str) -> Endpoint:
-        """Return a running server by name."""
 
 
 class Runtime(Protocol):

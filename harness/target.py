@@ -10,7 +10,7 @@ import ipaddress
 import string
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -148,7 +148,6 @@ class Target(_Strict):
     persisted: Persisted
     behaviour: Behaviour = Behaviour()
     settings: dict[str, str] = {}
-    runtimes: tuple[Literal["local", "docker", "kubernetes"], ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

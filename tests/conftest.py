@@ -5,7 +5,6 @@ A server that cannot start fails the tests that need it; it never skips them.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,7 +65,7 @@ def _serve(name: str, folder: Path) -> Iterator[Server]:
     site = LocalSite(order, owner, state)
     try:
         site.start_servers()
-        direct = site.endpoint(name).direct
+        direct = site.endpoints[name].direct
         yield Server(
             direct["address"], direct["password"], direct.get("username", ""), direct.get("url", "")
         )
@@ -99,8 +98,3 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copytree(root / name, tmp_path / name, ignore=ignore)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def clean_environment() -> dict[str, str]:
-    """The environment for a harness started as a program."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("LOSSMETER_R")}

@@ -10,9 +10,6 @@ import numpy.typing as npt
 from harness.model import Counts
 
 Records = npt.NDArray[np.void]
-Flags = npt.NDArray[np.bool_]
-Places = npt.NDArray[np.intp]
-Ranks = npt.NDArray[np.uint32]
 
 INTENT = np.dtype(
     [

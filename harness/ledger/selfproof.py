@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.ledger.reconcile import reconcile
-from harness.ledger.records import Flags, Held, Ledger, Places, Records, Told, keys
+from harness.ledger.records import Held, Ledger, Records, Told, keys
+from harness.ledger.space import Flags, Places
 from harness.model import Status
 
 PLANTED_EACH = 3

@@ -139,10 +139,6 @@ class LocalSite:
 
     # What the run sees.
 
-    def endpoint(self, service: str) -> Endpoint:
-        """Return a running server by name."""
-        return self.endpoints[service]
-
     def helper(self, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> Child:
         """Start a process of the harness's own."""
         child = self._child(name, argv, environment)

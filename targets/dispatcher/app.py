@@ -22,9 +22,9 @@ MAX_ARRAY = 10_000
 _EVENT = TypeAdapter(Event)
 _EVENTS = TypeAdapter(list[Event])
 
-# The refusals: provably without effect. Whatever else goes wrong is a 500 or 504, which
-# leaves open whether the event was taken.
-_REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
+# A 429 or 503 is a refusal: provably without effect. A 504, like a 500, leaves open whether
+# the event was taken.
+_ANSWERS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     QueueFullError: (HTTPStatus.SERVICE_UNAVAILABLE, "queue is full"),
     IntakeClosedError: (HTTPStatus.SERVICE_UNAVAILABLE, "shutting down"),
     RateLimitedError: (HTTPStatus.TOO_MANY_REQUESTS, "rate limit exceeded"),
@@ -68,7 +68,7 @@ class Api:
     async def _push(self, event: Event) -> Exception | None:
         try:
             await self._dispatcher.push(event)
-        except tuple(_REFUSALS) as error:
+        except tuple(_ANSWERS) as error:
             return error
         return None
 
@@ -120,7 +120,7 @@ class Api:
 def _one(outcome: Exception | None) -> Response:
     if outcome is None:
         return JSONResponse({"queued": 1}, HTTPStatus.ACCEPTED)
-    status, text = _REFUSALS[type(outcome)]
+    status, text = _ANSWERS[type(outcome)]
     headers = {}
     if isinstance(outcome, RateLimitedError):
         headers["Retry-After"] = str(math.ceil(outcome.retry_after_s))
@@ -133,7 +133,7 @@ def _several(outcomes: list[Exception | None]) -> Response:
         return JSONResponse({"queued": len(outcomes)}, HTTPStatus.ACCEPTED)
     if len(refused) == len(outcomes) and len({type(error) for error in refused}) == 1:
         return _one(refused[0])
-    results = ["queued" if o is None else _REFUSALS[type(o)][1] for o in outcomes]
+    results = ["queued" if o is None else _ANSWERS[type(o)][1] for o in outcomes]
     return JSONResponse({"results": results}, HTTPStatus.MULTI_STATUS)
 
 

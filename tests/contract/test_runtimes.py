@@ -86,7 +86,7 @@ def test_a_target_is_up_when_the_site_is(up: Up) -> None:
 
 
 def test_settings_reach_the_target_and_the_database_is_behind_the_proxy(up: Up) -> None:
-    endpoint = up.site.endpoint("postgres")
+    endpoint = up.site.endpoints["postgres"]
     assert endpoint.variables["port"] != endpoint.direct["port"]
     assert endpoint.variables["password"] == endpoint.direct["password"]
     assert endpoint.outside.port == int(endpoint.direct["port"])

@@ -17,7 +17,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import psycopg
 
 JOBS: queue.Queue[tuple[str, str]] = queue.Queue(maxsize=5000)
-BUSY = threading.Semaphore(0)
 HANDS: set[int] = set()
 BOOT = uuid.uuid4().hex
 

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from harness.ledger.records import INTENT, OUTCOME, PAIR, ROW, Held, Told
+from harness.ledger.selfproof import Check, prove
 from harness.model import Status
 
 Id = tuple[int, int]
@@ -47,6 +48,21 @@ class History:
 
 def _pairs(ids: list[Id]) -> np.ndarray:
     return np.array(ids, PAIR) if ids else np.empty(0, PAIR)
+
+
+def calm(events: int, producers: int) -> History:
+    """Return a history in which every event is acked before the next, and in order."""
+    history = History()
+    for n in range(events):
+        ident = (n % producers, n // producers)
+        history.sent[ident] = (10 * n, 10 * n + 5, ACKED)
+        history.rows.append((ident, 0))
+    return history
+
+
+def proof(history: History, seed: int = 1) -> dict[str, Check]:
+    """Return the checks of the self-proof on a history, by name."""
+    return {check.name: check for check in prove(history.told(), history.held(), seed)}
 
 
 @st.composite

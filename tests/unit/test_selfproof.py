@@ -12,25 +12,15 @@ from hypothesis import given
 from harness.ledger import selfproof
 from harness.ledger.reconcile import reconcile
 from harness.ledger.records import Held, Ledger, Told
-from harness.ledger.selfproof import PLANTED_EACH, Check, prove
-from tests.unit.histories import ACKED, REFUSED, UNKNOWN, History, histories
+from harness.ledger.selfproof import PLANTED_EACH, prove
+from tests.unit.histories import REFUSED, UNKNOWN, History, calm, histories, proof
 
 GOOD = 0
 
 
-def _calm(events: int = 60, producers: int = 3) -> History:
-    """Every event acked before the next is sent, and persisted in order."""
-    history = History()
-    for n in range(events):
-        ident = (n % producers, n // producers)
-        history.sent[ident] = (10 * n, 10 * n + 5, ACKED)
-        history.rows.append((ident, GOOD))
-    return history
-
-
 def _troubled() -> History:
     """A run that already holds every class."""
-    history = _calm()
+    history = calm(60, 3)
     history.rows = [row for row in history.rows if row[0][1] % 5]
     history.rows += [*history.rows[:4], ((7, 7), GOOD), ((0, 1), 9)]
     history.sent[0, 20] = (900, 901, REFUSED)
@@ -41,14 +31,10 @@ def _troubled() -> History:
     return history
 
 
-def _prove(history: History, seed: int = 1) -> dict[str, Check]:
-    return {check.name: check for check in prove(history.told(), history.held(), seed)}
-
-
-@pytest.mark.parametrize("history", [_calm(), _troubled()], ids=["calm", "troubled"])
+@pytest.mark.parametrize("history", [calm(60, 3), _troubled()], ids=["calm", "troubled"])
 @pytest.mark.parametrize("seed", range(5))
 def test_everything_planted_is_found(history: History, seed: int) -> None:
-    checks = _prove(history, seed)
+    checks = proof(history, seed)
     assert [*checks] == ["dropped", "duplicated", "swapped", "altered", "invented"]
     assert all(check.ok for check in checks.values()), checks
     planted = {name: check.planted for name, check in checks.items()}
@@ -59,17 +45,17 @@ def test_everything_planted_is_found(history: History, seed: int) -> None:
 
 @given(histories())
 def test_no_history_makes_a_sound_ledger_fail_its_proof(history: History) -> None:
-    checks = _prove(history)
+    checks = proof(history)
     assert all(check.ok for check in checks.values()), checks
 
 
 def test_what_cannot_be_planted_is_said() -> None:
-    checks = _prove(History())
+    checks = proof(History())
     assert all(check.planted == 0 and check.note for check in checks.values())
 
 
 def test_what_is_not_measured_is_not_claimed_to_be_proven() -> None:
-    history = _calm()
+    history = calm(60, 3)
     held = replace(history.held(), hashes_measured=False, positions_measured=False)
     checks = {check.name: check for check in prove(history.told(), held, 1)}
     assert "not measured" in checks["altered"].note
@@ -85,7 +71,7 @@ def test_a_large_run_is_proven_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> N
         return reconcile(told, held)
 
     monkeypatch.setattr(selfproof, "reconcile", counting)
-    assert all(check.ok for check in _prove(_calm(600, 30)).values())
+    assert all(check.ok for check in proof(calm(600, 30)).values())
     assert max(sizes) < 100
 
 
@@ -133,6 +119,6 @@ def test_a_blind_ledger_is_caught(
     monkeypatch: pytest.MonkeyPatch, broken: Break, name: str
 ) -> None:
     monkeypatch.setattr(selfproof, "reconcile", broken)
-    checks = _prove(_calm())
+    checks = proof(calm(60, 3))
     assert not checks[name].ok
     assert checks[name].planted > 0

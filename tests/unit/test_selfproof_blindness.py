@@ -13,24 +13,11 @@ from hypothesis import strategies as st
 from harness.ledger import selfproof
 from harness.ledger.reconcile import reconcile
 from harness.ledger.records import Held, Ledger, Told
-from harness.ledger.selfproof import PLANTED_EACH, Check, prove
+from harness.ledger.selfproof import PLANTED_EACH, prove
 from harness.model import Counts
-from tests.unit.histories import ACKED, UNKNOWN, History, histories
+from tests.unit.histories import UNKNOWN, History, calm, histories, proof
 
 GOOD = 0
-
-
-def _calm(events: int = 40, producers: int = 2) -> History:
-    history = History()
-    for n in range(events):
-        ident = (n % producers, n // producers)
-        history.sent[ident] = (10 * n, 10 * n + 5, ACKED)
-        history.rows.append((ident, GOOD))
-    return history
-
-
-def _prove(history: History, seed: int = 1) -> dict[str, Check]:
-    return {check.name: check for check in prove(history.told(), history.held(), seed)}
 
 
 def _doubling(told: Told, held: Held) -> Ledger:
@@ -53,7 +40,7 @@ def test_a_ledger_that_calls_every_row_suspect_cannot_escape_its_proof(
     monkeypatch: pytest.MonkeyPatch, broken: Callable[[Told, Held], Ledger]
 ) -> None:
     monkeypatch.setattr(selfproof, "reconcile", broken)
-    checks = _prove(_calm())
+    checks = proof(calm(40, 2))
     assert not checks["dropped"].ok
     assert not checks["duplicated"].ok
     assert all(checks[name].planted == PLANTED_EACH for name in ("dropped", "duplicated"))
@@ -71,7 +58,7 @@ def test_a_class_that_changes_although_nothing_of_it_was_planted_is_named(
         return replace(ledger, counts=replace(ledger.counts, **counts))
 
     monkeypatch.setattr(selfproof, "reconcile", drifting)
-    checks = _prove(_calm()).values()
+    checks = proof(calm(40, 2)).values()
     assert not any(check.ok for check in checks)
     assert all("also changed" in check.note and kind in check.note for check in checks)
 
@@ -86,16 +73,16 @@ def test_the_proof_holds_for_any_history_and_changes_none(history: History, seed
 
 
 def test_the_smallest_run_is_proven_as_far_as_it_goes() -> None:
-    checks = _prove(_calm(1, 1))
+    checks = proof(calm(1, 1))
     planted = {name: check.planted for name, check in checks.items()}
     assert planted == {"dropped": 1, "duplicated": 1, "swapped": 0, "altered": 1, "invented": 3}
     assert all(check.ok for check in checks.values())
 
 
 def test_nothing_is_planted_on_what_was_never_acked() -> None:
-    history = _calm()
+    history = calm(40, 2)
     history.sent = {i: (sent, done, UNKNOWN) for i, (sent, done, _) in history.sent.items()}
-    checks = _prove(history)
+    checks = proof(history)
     assert checks["dropped"].planted == 0
     assert checks["dropped"].note == "the run offers no row for it"
 
@@ -112,5 +99,5 @@ def test_a_sample_is_bounded_however_events_fall_on_producers(
         return reconcile(told, held)
 
     monkeypatch.setattr(selfproof, "reconcile", counting)
-    assert all(check.ok for check in _prove(_calm(300, producers)).values())
+    assert all(check.ok for check in proof(calm(300, producers)).values())
     assert 0 < max(sizes) <= 30

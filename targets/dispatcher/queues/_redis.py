@@ -1,24 +1,24 @@
-"""What the two Redis backends share: the connection, and waiting for room."""
+"""What the Redis backends share: the connection, and waiting for room."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from targets.dispatcher.config import QueueSettings
+from targets.dispatcher.events import Accepted
 from targets.dispatcher.queues.protocol import QueueFullError, QueueUnsureError
 
 ANSWER_S = 5.0
 ROOM_POLL_S = 0.02
+AGAIN_S = 0.1
 SPARE_CONNECTIONS = 32
 
 
-def connect(settings: QueueSettings, workers: int) -> Redis:
+def _connect(settings: QueueSettings, workers: int) -> Redis:
     """Return a client that sends each command once: a retry could add an event twice."""
     host, _, port = settings.address.rpartition(":")
     pool = BlockingConnectionPool(
@@ -37,45 +37,65 @@ def connect(settings: QueueSettings, workers: int) -> Redis:
     return Redis.from_pool(pool)
 
 
-async def open_client(client: Redis) -> None:
-    """Ask the server for a sign of life.
+class RedisQueue:
+    """The half of a Redis backend towards the producers: a key, bounded on the server.
 
-    Raises:
-        OSError: it is not there.
+    Args:
+        settings: where the server is.
+        workers: how many may wait for an event at once.
+        add: Lua that adds ARGV[2] to KEYS[1] and returns 1, or returns 0 when ARGV[1]
+            events wait already; one step on the server, so a full queue provably took
+            nothing.
     """
-    try:
-        await client.ping()
-    except RedisError as error:
-        raise OSError(f"Redis does not answer: {error}") from None
 
+    survives_process = True
 
-async def put_when_room(
-    add: Callable[[], Awaitable[object]], turn: asyncio.Lock, timeout_s: float
-) -> None:
-    """Try ``add`` until it returns something, or time is up.
+    def __init__(self, settings: QueueSettings, workers: int, add: str) -> None:
+        self.capacity = settings.bound
+        self._key = settings.name
+        self._client = _connect(settings, workers)
+        self._add = self._client.register_script(add)
+        self._turn = asyncio.Lock()
 
-    The server adds only when there is room, in one step, so a full queue provably took
-    nothing. Of those that wait, one at a time asks the server, in the order of arrival.
-    """
-    if not turn.locked() and await _tried(add):
-        return
-    deadline = time.monotonic() + timeout_s
-    try:
-        async with asyncio.timeout(timeout_s):
-            await turn.acquire()
-    except TimeoutError:
-        raise QueueFullError from None
-    try:
-        while not await _tried(add):
-            if time.monotonic() >= deadline:
-                raise QueueFullError
-            await asyncio.sleep(ROOM_POLL_S)
-    finally:
-        turn.release()
+    async def open(self) -> None:
+        """Ask the server for a sign of life.
 
+        Raises:
+            OSError: it is not there.
+        """
+        try:
+            await self._client.ping()
+        except RedisError as error:
+            raise OSError(f"Redis does not answer: {error}") from None
 
-async def _tried(add: Callable[[], Awaitable[object]]) -> bool:
-    try:
-        return bool(await add())
-    except (RedisConnectionError, RedisError, OSError) as error:
-        raise QueueUnsureError(str(error)) from error
+    async def put(self, item: Accepted, timeout_s: float) -> None:
+        """Add an event, waiting for room.
+
+        Of those that wait, one at a time asks the server, in the order of arrival.
+        """
+        data = item.to_bytes()
+        if not self._turn.locked() and await self._added(data):
+            return
+        deadline = time.monotonic() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise QueueFullError from None
+        try:
+            while not await self._added(data):
+                if time.monotonic() >= deadline:
+                    raise QueueFullError
+                await asyncio.sleep(ROOM_POLL_S)
+        finally:
+            self._turn.release()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._client.aclose()
+
+    async def _added(self, data: bytes) -> bool:
+        try:
+            return bool(await self._add(keys=[self._key], args=[self.capacity, data]))
+        except (RedisError, OSError) as error:
+            raise QueueUnsureError(str(error)) from error

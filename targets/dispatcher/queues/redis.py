@@ -15,7 +15,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from targets.dispatcher.config import QueueSettings
 from targets.dispatcher.events import Accepted
-from targets.dispatcher.queues._redis import ANSWER_S, connect, open_client, put_when_room
+from targets.dispatcher.queues._redis import AGAIN_S, ANSWER_S, RedisQueue
 from targets.dispatcher.queues.protocol import Delivery
 
 # What is in hands is still in the stream, so it does not count against the capacity.
@@ -33,30 +33,23 @@ _Entry = tuple[bytes, dict[bytes, bytes]]
 
 _GROUP = "workers"
 _BLOCK_MS = int(ANSWER_S * 1000 / 5)
-_AGAIN_S = 0.1
 _CLAIM_EVERY_S = 5.0
 _CLAIM_IDLE_MS = 30_000
 
 
-class RedisStreamQueue:
+class RedisStreamQueue(RedisQueue):
     """XADD at one end, XREADGROUP at the other, XACK and XDEL after the insert."""
 
-    survives_process = True
-
     def __init__(self, settings: QueueSettings, workers: int) -> None:
-        self.capacity = settings.bound
-        self._key = settings.name
+        super().__init__(settings, workers, _ADD)
         self._consumer = settings.instance_id or "dispatcher"
-        self._client = connect(settings, workers)
-        self._add = self._client.register_script(_ADD)
-        self._turn = asyncio.Lock()
         self._inherited: list[Delivery] = []
         self._own: set[str] = set()
         self._claim_at = time.monotonic() + _CLAIM_EVERY_S
 
     async def open(self) -> None:
         """Connect, make the group, and inherit what an earlier life held."""
-        await open_client(self._client)
+        await super().open()
         try:
             await self._make_group()
             await self._inherit()
@@ -70,20 +63,13 @@ class RedisStreamQueue:
             if "BUSYGROUP" not in str(error):
                 raise
 
-    async def put(self, item: Accepted, timeout_s: float) -> None:
-        """Add an event, waiting for room."""
-        data = item.to_bytes()
-        await put_when_room(
-            lambda: self._add(keys=[self._key], args=[self.capacity, data]), self._turn, timeout_s
-        )
-
     async def take(self) -> Delivery:
         """Take what was inherited, then the oldest new entry."""
         while True:
             try:
                 delivery = await self._next()
             except (RedisError, OSError):
-                await asyncio.sleep(_AGAIN_S)
+                await asyncio.sleep(AGAIN_S)
                 continue
             if delivery is not None:
                 self._own.add(str(delivery.receipt))
@@ -100,7 +86,7 @@ class RedisStreamQueue:
                     await pipe.execute()
             except (RedisError, OSError):
                 # Acknowledging twice does no harm; not at all would deliver it again.
-                await asyncio.sleep(_AGAIN_S)
+                await asyncio.sleep(AGAIN_S)
             else:
                 self._own.discard(ident)
                 return
@@ -115,10 +101,6 @@ class RedisStreamQueue:
             return int(await self._client.xlen(self._key)) - len(self._own)
         except (RedisError, OSError):
             return None
-
-    async def close(self) -> None:
-        """Disconnect."""
-        await self._client.aclose()
 
     async def _inherit(self) -> None:
         """Read the entries that this consumer was given and never acknowledged."""

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from targets.dispatcher.config import QueueSettings
 from targets.dispatcher.events import Accepted
-from targets.dispatcher.queues._redis import ANSWER_S, connect, open_client, put_when_room
+from targets.dispatcher.queues._redis import AGAIN_S, ANSWER_S, RedisQueue
 from targets.dispatcher.queues.protocol import Delivery
 
 # Adding and the check for room are one step on the server.
@@ -19,31 +19,10 @@ redis.call('lpush', KEYS[1], ARGV[2])
 return 1
 """
 _POP_S = ANSWER_S / 5
-_AGAIN_S = 0.1
 
 
-class RedisListQueue:
+class RedisListQueue(RedisQueue):
     """LPUSH at one end, BRPOP at the other; a worker pops only what it can hold."""
-
-    survives_process = True
-
-    def __init__(self, settings: QueueSettings, workers: int) -> None:
-        self.capacity = settings.bound
-        self._key = settings.name
-        self._client = connect(settings, workers)
-        self._add = self._client.register_script(_ADD)
-        self._turn = asyncio.Lock()
-
-    async def open(self) -> None:
-        """Connect."""
-        await open_client(self._client)
-
-    async def put(self, item: Accepted, timeout_s: float) -> None:
-        """Add an event, waiting for room."""
-        data = item.to_bytes()
-        await put_when_room(
-            lambda: self._add(keys=[self._key], args=[self.capacity, data]), self._turn, timeout_s
-        )
 
     async def take(self) -> Delivery:
         """Pop the oldest event."""
@@ -52,7 +31,7 @@ class RedisListQueue:
                 popped: Any = await self._client.brpop([self._key], timeout=_POP_S)
             except (RedisError, OSError):
                 # The server is away; what is in it waits there.
-                await asyncio.sleep(_AGAIN_S)
+                await asyncio.sleep(AGAIN_S)
                 continue
             if popped is not None:
                 return Delivery(Accepted.from_bytes(popped[1]), None)
@@ -67,11 +46,7 @@ class RedisListQueue:
         except (RedisError, OSError):
             return None
 
-    async def close(self) -> None:
-        """Disconnect."""
-        await self._client.aclose()
-
 
 def build(settings: QueueSettings, workers: int) -> RedisListQueue:
     """Return a queue on one list."""
-    return RedisListQueue(settings, workers)
+    return RedisListQueue(settings, workers, _ADD)
