@@ -191,7 +191,8 @@ class _Trial:
         known = keys(getattr(self._base, kind))
         new = keys(getattr(after, kind))
         wanted = keys((self._held.rows if rows is None else rows)[planted])
-        found = int(np.isin(wanted, new).sum()) - int(np.isin(wanted, known).sum())
+        # Counted among what is reported: a row may be invented that the run held already.
+        found = int(np.isin(new, wanted).sum()) - int(np.isin(known, wanted).sum())
         before, now = self._base.counts.as_dict(), after.counts.as_dict()
         odd = [n for n in now if now[n] != before[n] + expected.get(n, 0)]
         if odd:

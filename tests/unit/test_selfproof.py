@@ -49,6 +49,14 @@ def test_no_history_makes_a_sound_ledger_fail_its_proof(history: History) -> Non
     assert all(check.ok for check in checks.values()), checks
 
 
+def test_a_row_that_looks_like_an_invented_one_is_no_alarm() -> None:
+    history = calm(60, 3)
+    history.rows += [((-1, -1), GOOD), ((3, 0), GOOD)]
+    checks = proof(history)
+    assert all(check.ok for check in checks.values()), checks
+    assert checks["invented"].planted == checks["invented"].found == PLANTED_EACH
+
+
 def test_what_cannot_be_planted_is_said() -> None:
     checks = proof(History())
     assert all(check.planted == 0 and check.note for check in checks.values())
