@@ -82,6 +82,10 @@ class FaultError(HarnessError):
     """A fault could not be injected or healed."""
 
 
+class EvidenceError(HarnessError):
+    """A record of what happened has a gap, so nothing may be concluded from it."""
+
+
 class CollectError(HarnessError):
     """What the target persisted could not be read."""
 

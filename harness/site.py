@@ -7,7 +7,7 @@ runtimes. A fault names the ones it needs, and a runtime without them is a named
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -94,6 +94,47 @@ class Endpoint:
     direct: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Toxic:
+    """One disturbance of a proxied connection.
+
+    Attributes:
+        name: by which it is removed.
+        kind: Toxiproxy's type, e.g. ``latency``, ``timeout``, ``reset_peer``.
+        stream: ``downstream`` is towards the client, ``upstream`` towards the server.
+        toxicity: share of the connections that it affects, 0 to 1.
+        attributes: as Toxiproxy documents for the type, e.g. ``{"latency": 100}`` in ms.
+    """
+
+    name: str
+    kind: str
+    stream: str = "downstream"
+    toxicity: float = 1.0
+    attributes: Mapping[str, int] = field(default_factory=dict)
+
+
+class ProxyControl(Protocol):
+    """Commands the proxy in front of the servers.
+
+    Each raises ServiceError when the proxy server does not answer or refuses.
+    """
+
+    def create(self, name: str, listen: Address, upstream: Address) -> None:
+        """Put a proxy called ``name`` in front of ``upstream``."""
+
+    def disable(self, name: str) -> None:
+        """Close a proxy's connections and refuse new ones."""
+
+    def enable(self, name: str) -> None:
+        """Accept connections again."""
+
+    def add(self, proxy: str, toxic: Toxic) -> None:
+        """Disturb a proxy's connections, those that exist included."""
+
+    def lift(self, proxy: str, toxic: str) -> None:
+        """Remove one disturbance."""
+
+
 @runtime_checkable
 class Site(Protocol):
     """A running target with the servers around it."""
@@ -127,6 +168,166 @@ class Killable(Startable, Protocol):
         """Send SIGKILL and wait for the end of the process."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How the target was asked to stop, and how it ended.
+
+    Attributes:
+        asked_ns: wall clock when SIGTERM was sent, nanoseconds.
+        killed_ns: wall clock when SIGKILL was sent since the grace was over; None when
+            the target ended by itself.
+        exit: how it ended.
+    """
+
+    asked_ns: int
+    killed_ns: int | None
+    exit: Exit
+
+
+@runtime_checkable
+class Stoppable(Startable, Protocol):
+    """The target can be asked to stop, and is made to when it takes too long."""
+
+    def stop(self, grace_s: float) -> Stopped:
+        """Send SIGTERM, wait for ``grace_s``, then send SIGKILL if it still runs.
+
+        A grace of 0 sends the one directly after the other, as ``docker stop --time=0``.
+        """
+
+
+@runtime_checkable
+class Pausable(Startable, Protocol):
+    """The target's processes can be frozen, and go on later as if nothing had been."""
+
+    def pause(self) -> str:
+        """Freeze it and return the state that the kernel reports, e.g. ``T (stopped)``."""
+
+    def resume(self) -> None:
+        """Let it go on; does nothing when it is not frozen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """One reading of the target's memory control group.
+
+    Attributes:
+        limit_bytes: the limit in force; None when there is none.
+        used_bytes: what its processes use now.
+        oom_kills: how many of its processes the kernel has killed for want of memory.
+    """
+
+    limit_bytes: int | None
+    used_bytes: int
+    oom_kills: int
+
+
+@runtime_checkable
+class MemoryLimited(Startable, Protocol):
+    """The kernel can be told how much memory the target may use, swap included."""
+
+    def memory(self) -> Memory:
+        """Read the target's control group; after its end, its last known numbers."""
+
+    def limit_memory(self, limit_bytes: int | None) -> None:
+        """Set the limit, or lift it.
+
+        Raises:
+            FaultError: the kernel does not take it.
+        """
+
+    def wait_exit(self, timeout_s: float) -> Exit | None:
+        """Wait for the target to end by itself; None when it still runs."""
+
+
+@runtime_checkable
+class RestartedByPolicy(Killable, Protocol):
+    """What runs the target starts it again by itself."""
+
+    def restart_policy(self, on: bool) -> None:
+        """Set or lift the policy."""
+
+    def kill_from_host(self) -> int:
+        """Send SIGKILL by the process id of the host; return the wall clock, nanoseconds.
+
+        A kill through an engine counts as a wish to stop, and then no policy restarts.
+        """
+
+    def wait_restarted(self, before: Incarnation, timeout_s: float) -> Incarnation | None:
+        """Wait for the life after ``before`` to be ready; None when none came."""
+
+
+@runtime_checkable
+class Disconnectable(Startable, Protocol):
+    """The target can be cut off from the network that it shares with its servers."""
+
+    def disconnect(self) -> None:
+        """Cut it off."""
+
+    def reconnect(self) -> None:
+        """Connect it again; does nothing when it is connected."""
+
+    def connected(self) -> bool:
+        """Return whether it is, as the one who runs the network says."""
+
+
+@runtime_checkable
+class Replaceable(Stoppable, Protocol):
+    """The target can be taken away and put there anew, as a rollout does."""
+
+    def replace(self, grace_s: float) -> Stopped:
+        """Stop it, remove it with all that it wrote, and start a new one in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to the target, as told by what runs it.
+
+    Attributes:
+        at_ns: wall clock of the teller, nanoseconds.
+        action: e.g. ``kill``, ``oom``, ``die``, ``start``.
+        attributes: what comes with it, e.g. ``signal`` or ``exitCode``.
+    """
+
+    at_ns: int
+    action: str
+    attributes: Mapping[str, str]
+
+
+@runtime_checkable
+class Recorded(Protocol):
+    """What runs the target keeps a record of what happens to it."""
+
+    def events(self, since_ns: int) -> Sequence[Event]:
+        """Return the events since then, oldest first.
+
+        Raises:
+            EvidenceError: the record has a gap, so nothing may be concluded from it.
+        """
+
+
+@runtime_checkable
+class ServersKillable(Protocol):
+    """The servers of the run can be killed and started again, each by its name."""
+
+    def kill_server(self, name: str) -> Exit:
+        """Send SIGKILL to a server and wait for its end."""
+
+    def start_server(self, name: str) -> None:
+        """Start it again on the same data and address and wait until it serves.
+
+        Raises:
+            ServiceError: it did not come up.
+        """
+
+
+@runtime_checkable
+class Proxied(Protocol):
+    """The target reaches some of its servers through a proxy that can be disturbed."""
+
+    proxies: ProxyControl
+    """Commands the proxy; a proxy bears the name of the server behind it."""
+
+
 class Fault(Protocol):
     """One fault of one run. Built anew for each run, so it may remember what it did."""
 
@@ -147,15 +348,4 @@ class Fault(Protocol):
 
         Raises:
             FaultError: it could not be healed.
-        """
-
-
-class ProxyControl(Protocol):
-    """What a runtime needs of the proxy in front of the servers."""
-
-    def create(self, name: str, listen: Address, upstream: Address) -> None:
-        """Put a proxy called ``name`` in front of ``upstream``.
-
-        Raises:
-            ServiceError: the proxy server did not take it.
         """

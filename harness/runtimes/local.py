@@ -34,7 +34,16 @@ from harness.runtimes._processes import (
     run_to_end,
 )
 from harness.service import ProcessSpec, Service, Slot
-from harness.site import Endpoint, Exit, Incarnation, Killable, Probe, Startable
+from harness.site import (
+    Endpoint,
+    Exit,
+    Incarnation,
+    Killable,
+    Probe,
+    Proxied,
+    ProxyControl,
+    Startable,
+)
 from harness.target import Start, Target
 
 SERVICE_READY_S = 60.0
@@ -43,6 +52,8 @@ NEEDED_BYTES = 500 * 2**20
 
 class LocalSite:
     """A target and its servers as local processes."""
+
+    proxies: ProxyControl
 
     def __init__(self, order: Order, owner: Owner, state: Path) -> None:
         self.endpoints: dict[str, Endpoint] = {}
@@ -116,9 +127,9 @@ class LocalSite:
     def _put_proxies(self, listens: Mapping[str, Address], fronts: Mapping[str, Address]) -> None:
         if self._order.proxy is None:
             return
-        control = self._order.proxy_control(listens[self._order.proxy.name])
+        self.proxies = self._order.proxy_control(listens[self._order.proxy.name])
         for name, front in fronts.items():
-            control.create(name, front, listens[name])
+            self.proxies.create(name, front, listens[name])
 
     def _run(self, spec: ProcessSpec, who: Account, folder: Path) -> None:
         environment = base_environment(self._owner) | dict(spec.environment)
@@ -262,7 +273,10 @@ class LocalRuntime:
 
     def capabilities(self, target: Target) -> frozenset[type]:
         """Return the capability Protocols that a site of this target will have."""
-        return frozenset() if target.attach else frozenset({Startable, Killable})
+        if target.attach:
+            return frozenset()
+        proxied = {Proxied} if target.proxied else set()
+        return frozenset({Startable, Killable} | proxied)
 
     @contextmanager
     def open(self, order: Order) -> Iterator[LocalSite]:

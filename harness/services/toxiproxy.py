@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from harness.errors import CacheError, ServiceError
 from harness.model import Address
 from harness.service import ProcessSpec, Service, Slot
 from harness.services import _toxiproxy_build as source
+from harness.site import Toxic
 
 if TYPE_CHECKING:
     from toxiproxy.api import APIConsumer  # type: ignore[import-untyped]
@@ -74,25 +75,6 @@ class Toxiproxy:
             "password": "",
             "url": f"http://{address}",
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Toxic:
-    """One disturbance of a proxied connection.
-
-    Attributes:
-        name: by which it is removed.
-        kind: Toxiproxy's type, e.g. ``latency``, ``timeout``, ``reset_peer``.
-        stream: ``downstream`` is towards the client, ``upstream`` towards the server.
-        toxicity: share of the connections that it affects, 0 to 1.
-        attributes: as Toxiproxy documents for the type, e.g. ``{"latency": 100}`` in ms.
-    """
-
-    name: str
-    kind: str
-    stream: str = "downstream"
-    toxicity: float = 1.0
-    attributes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

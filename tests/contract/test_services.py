@@ -29,7 +29,8 @@ from harness.model import Address
 from harness.ports import LOOPBACK, free_port
 from harness.service import ProcessSpec, Service, Slot
 from harness.services import discover
-from harness.services.toxiproxy import Proxies, Toxic
+from harness.services.toxiproxy import Proxies
+from harness.site import Toxic
 
 T = TypeVar("T")
 PASSWORD = "a-Password_of-24-letters"
