@@ -64,6 +64,9 @@ lock: $(READY) ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements.lock
+	@$(BIN)/uv pip compile targets/dispatcher/requirements.in --constraint requirements.lock \
+		--universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+		-o targets/dispatcher/requirements.lock
 
 .PHONY: clean
 clean: ## remove the virtual environment and everything built; results stay

@@ -117,7 +117,7 @@ def run(
     asked = cells(catalogue, catalogue.experiment(experiment), target or [], variant or [])
     chosen = _runtime(runtime)
     ready = _runnable(asked, chosen)
-    _install(ready)
+    _prepare(chosen, ready)
     seed = secrets.randbelow(2**31) if seed is None else seed
     ERR.print(f"[dim]runtime {chosen.name}, seed {seed}, {len(ready)} runs[/dim]")
     _recover(chosen)
@@ -267,16 +267,17 @@ def _runnable(asked: Sequence[Cell], runtime: Runtime) -> list[Cell]:
     return ready
 
 
-def _install(cells: Sequence[Cell]) -> None:
-    """Bring the servers that the cells need into the cache, unless they are there."""
-    from harness.services import discover
+def _prepare(runtime: Runtime, cells: Sequence[Cell]) -> None:
+    """Bring the servers or images that the cells need, unless they are there."""
+    from harness.run import services_of
 
-    known = discover()
-    wanted = {name for cell in cells for name in cell.target.services}
-    wanted |= {"toxiproxy" for cell in cells if cell.target.proxied}
-    for name in sorted(wanted):
-        if known[name].missing() is not None:
-            known[name].install(lambda text: ERR.print(text, highlight=False))
+    services = {name: each for cell in cells for name, each in services_of(cell).items()}
+    targets = {cell.target.name: cell.target for cell in cells}
+    runtime.prepare(
+        list(services.values()),
+        list(targets.values()),
+        lambda text: ERR.print(text, highlight=False),
+    )
 
 
 def _recover(runtime: Runtime) -> None:

@@ -14,7 +14,6 @@ import psutil
 
 from harness.catalogue import Cell
 from harness.facts import Facts
-from harness.service import Service
 
 PACKAGES = (
     *("lossmeter", "locust", "gevent", "numpy", "psycopg", "redis", "confluent-kafka"),
@@ -46,9 +45,7 @@ def packages() -> dict[str, str]:
     return found
 
 
-def save_environment(
-    folder: Path, facts: Facts, cell: Cell, services: Mapping[str, Service]
-) -> None:
+def save_environment(folder: Path, facts: Facts, cell: Cell, versions: Mapping[str, str]) -> None:
     """Write ``environment.json``."""
     start = cell.target.start
     settings = (start.environment if start else {}) | cell.environment()
@@ -57,10 +54,10 @@ def save_environment(
         "seed": facts.seed,
         "machine": machine(),
         "packages": packages(),
-        "servers": {name: service.version() for name, service in services.items()},
+        "servers": dict(versions),
         "settings": without_secrets(settings),
         "target": cell.target.model_dump(
-            mode="json", exclude={"start": True, "persisted": {"database"}}
+            mode="json", exclude={"start": True, "container": {"build"}, "persisted": {"database"}}
         ),
     }
     text = json.dumps(record, indent=2, sort_keys=True)

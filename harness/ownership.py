@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Self
 
@@ -17,34 +18,66 @@ MARK = "LOSSMETER_RUN"
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The harness process that a run belongs to, named for ever by its start time."""
+    """The harness process that a run belongs to, named for ever.
+
+    Attributes:
+        run_id: the run.
+        pid: the process, in its own pid namespace.
+        start_ticks: the kernel's start time of it; with the pid it is used once per boot.
+        world: the boot of the machine and the pid namespace.
+    """
 
     run_id: str
     pid: int
     start_ticks: int
+    world: str
 
     @classmethod
     def this_process(cls, run_id: str) -> Self:
         """Return this process as the owner of ``run_id``."""
-        return cls(run_id, os.getpid(), start_ticks(os.getpid()))
+        return cls(run_id, os.getpid(), start_ticks(os.getpid()), _world())
 
     @classmethod
     def parse(cls, mark: str) -> Self | None:
         """Read a mark back; None when it is not one of ours."""
-        run_id, _, rest = mark.partition(":")
-        pid, _, ticks = rest.partition(":")
-        if not (run_id and pid.isdigit() and ticks.isdigit()):
-            return None
-        return cls(run_id, int(pid), int(ticks))
+        match mark.rsplit(":", 3):
+            case [run_id, pid, ticks, world] if run_id and pid.isdigit() and ticks.isdigit():
+                return cls(run_id, int(pid), int(ticks), world)
+        return None
+
+    @classmethod
+    def of_folder(cls, name: str) -> Self | None:
+        """Read a folder's name back; None when it is not one of ours."""
+        return cls.parse(name.replace("~", ":"))
 
     @property
     def mark(self) -> str:
         """Return the mark's text."""
-        return f"{self.run_id}:{self.pid}:{self.start_ticks}"
+        return f"{self.run_id}:{self.pid}:{self.start_ticks}:{self.world}"
+
+    @property
+    def folder_name(self) -> str:
+        """Return the mark as a file name."""
+        return self.mark.replace(":", "~")
 
     def alive(self) -> bool:
-        """Return whether that very process still runs."""
-        return start_ticks(self.pid) == self.start_ticks
+        """Return whether that very process still runs, as far as can be told from here.
+
+        A process of another pid namespace, as in a container that shares our files, cannot
+        be looked up; it counts as alive, for what it uses must not be removed.
+        """
+        boot, _, namespace = self.world.partition(".")
+        here_boot, _, here_namespace = _world().partition(".")
+        if boot != here_boot:
+            return False
+        return namespace != here_namespace or start_ticks(self.pid) == self.start_ticks
+
+
+@cache
+def _world() -> str:
+    """Return where a pid means something: this boot of the machine, and the pid namespace."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot.replace('-', '')[:12]}.{Path('/proc/self/ns/pid').stat().st_ino}"
 
 
 def start_ticks(pid: int) -> int:

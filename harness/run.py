@@ -77,7 +77,7 @@ def run(ask: Ask) -> Result:
         UsageError: the cell cannot be run as asked.
         InterruptedRunError: Ctrl-C or SIGTERM.
     """
-    story = _Story(ask, _services(ask.cell))
+    story = _Story(ask, services_of(ask.cell))
     facts, folder = story.facts, story.folder
     begin = time.monotonic()
     try:
@@ -115,7 +115,9 @@ def check(cell: Cell, runtime: Runtime) -> str | None:
     Raises:
         UsageError: the cell names something that does not exist.
     """
-    _services(cell)
+    services_of(cell)
+    if why := runtime.refuses(cell.target):
+        return why
     have = runtime.capabilities(cell.target)
     for planned in cell.variant.faults:
         for need in build_fault(planned).needs:
@@ -166,9 +168,9 @@ class _Story:
     def set_up(self, stack: ExitStack) -> None:
         """Bring up servers, target and probe, and try the target's queries."""
         order = self._order()
-        save_environment(self.folder, self.facts, self.ask.cell, self.services)
         with self._timed("set_up"):
             self.site = stack.enter_context(self.ask.runtime.open(order))
+            save_environment(self.folder, self.facts, self.ask.cell, self.site.versions)
             stack.enter_context(self.probe)
             self.conductor = Conductor(
                 self.site,
@@ -345,7 +347,12 @@ class _Story:
             self.facts.timings_s[phase] = round(time.monotonic() - begin, 3)
 
 
-def _services(cell: Cell) -> dict[str, Service]:
+def services_of(cell: Cell) -> dict[str, Service]:
+    """Return the servers that a cell needs, by name, the proxy included.
+
+    Raises:
+        UsageError: the target names a server that does not exist.
+    """
     known = service_package.discover()
     wanted = [*cell.target.services, *([PROXY] if cell.target.proxied else [])]
     for name in wanted:

@@ -54,6 +54,9 @@ class HelperProcess(Protocol):
 class RunningSite(Site, Protocol):
     """A site as the run sees it, beyond what faults may see."""
 
+    versions: Mapping[str, str]
+    """Name and version of each server that runs, by its name; and of the engine."""
+
     def check(self) -> None:
         """Raise when a server ended that no fault touched.
 
@@ -74,6 +77,20 @@ class Runtime(Protocol):
 
     def unavailable(self) -> str | None:
         """Return one sentence saying why this machine cannot, or None."""
+
+    def refuses(self, target: Target) -> str | None:
+        """Return one sentence saying why this target cannot run here, or None."""
+
+    def prepare(
+        self, services: Sequence[Service], targets: Sequence[Target], say: Callable[[str], None]
+    ) -> None:
+        """Bring what these need to this machine, unless it is there.
+
+        Raises:
+            CacheError: something could not be downloaded, built or verified.
+            ServiceError: an image could not be built.
+            UnavailableError: the machine lacks what is needed for it.
+        """
 
     def capabilities(self, target: Target) -> frozenset[type]:
         """Return the capability Protocols of ``site`` that this target's site will have."""

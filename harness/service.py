@@ -46,6 +46,50 @@ class ProcessSpec:
     stop_signal: int = 15
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the image of a server is built, on top of the base image.
+
+    Attributes:
+        name: of the image, without project and tag.
+        folder: holds the Dockerfile and what else it copies; it is given the build
+            argument ``BASE``.
+        extra: more for the build context: its name there, and the file or folder on this
+            machine. Folders belong to the cache: their name tells their content.
+    """
+
+    name: str
+    folder: Path
+    extra: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerSpec:
+    """How a server is started as a container, of our image or of the customary public one.
+
+    Attributes:
+        published: the port inside that is published at the slot's ``listen``; it differs
+            from the service's ``port`` where the server tells its clients an address, and
+            so needs a listener for each.
+        environment: as the public image documents it.
+        command: arguments; empty for the image's own.
+        files: read-only files or folders: path inside, path on this machine.
+        data: path inside of what the server must keep; a volume of the run.
+        writable: other paths inside that it writes to; they are in memory.
+        memory_mib: limit of memory, swap included.
+        stop_signal: name of the signal of a clean stop.
+    """
+
+    published: int
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    command: tuple[str, ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict)
+    data: str | None = None
+    writable: tuple[str, ...] = ("/tmp",)  # noqa: S108 - inside the container
+    memory_mib: int = 512
+    stop_signal: str = "SIGTERM"
+
+
 class Service(Protocol):
     """One kind of real server."""
 
@@ -54,6 +98,9 @@ class Service(Protocol):
 
     unprivileged: bool
     """True when the server refuses to run as root."""
+
+    port: int
+    """Where it listens for other containers, when it runs in one."""
 
     def install(self, say: Callable[[str], None]) -> None:
         """Bring the server into the cache unless it is there; verify checksums.
@@ -82,6 +129,23 @@ class Service(Protocol):
 
     def process(self, slot: Slot) -> ProcessSpec:
         """Return how the server is started as a process."""
+
+    def recipe(self, say: Callable[[str], None]) -> Recipe:
+        """Return how its image is built; brings what the image takes from the cache.
+
+        Raises:
+            CacheError: that could not be downloaded, built or verified.
+        """
+
+    def container(self, slot: Slot) -> ContainerSpec:
+        """Write its configuration into the slot's folder and return how it is started.
+
+        Here ``slot.listen`` is the published port on this machine, and ``advertised`` is
+        where the other containers reach it.
+        """
+
+    def running_version(self, slot: Slot) -> str | None:
+        """Ask the server itself for name and version; None when it does not tell."""
 
     def ready(self, slot: Slot) -> bool:
         """Ask the server itself whether it serves; return False while it does not."""

@@ -86,12 +86,14 @@ class Endpoint:
         outside: where the harness itself reaches it, around every proxy.
         variables: what a target file may interpolate, through the proxy if it has one.
         direct: the same for a client that goes around the proxy, as the auditor does.
+        through: where the harness itself reaches it through its proxy, if it has one.
     """
 
     service: str
     outside: Address
     variables: Mapping[str, str]
     direct: Mapping[str, str]
+    through: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,28 @@ class Start(_Strict):
     ready_s: Seconds = 30.0
 
 
+class Container(_Strict):
+    """How the dispatcher runs in a container; ``start.command`` is its command.
+
+    ``build`` is a folder with a Dockerfile, relative to the target file; it is given the
+    build argument ``BASE``, Debian with the certificates of this machine. ``image`` is an
+    image that exists. ``{port}`` is ``port`` there and ``{python}`` is ``python``.
+    """
+
+    build: Path | None = None
+    image: str | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    python: str = "python3"
+    memory_mib: Annotated[int, Field(ge=16, le=65536)] = 512
+    read_only: bool = True
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.build is None) == (self.image is None):
+            raise ValueError("give exactly one of build (a folder) and image (a name)")
+        return self
+
+
 class Attach(_Strict):
     """A dispatcher that already runs, on this machine's loopback."""
 
@@ -144,6 +166,7 @@ class Target(_Strict):
     proxied: tuple[str, ...] = ()
     start: Start | None = None
     attach: Attach | None = None
+    container: Container | None = None
     http: Http = Http()
     persisted: Persisted
     behaviour: Behaviour = Behaviour()
@@ -153,6 +176,8 @@ class Target(_Strict):
     def _consistent(self) -> Self:
         if (self.start is None) == (self.attach is None):
             raise ValueError("give exactly one of [start] (a command) and [attach] (a url)")
+        if self.attach and self.container:
+            raise ValueError("an attached dispatcher runs already; remove [container]")
         if self.attach and self.services:
             raise ValueError("an attached dispatcher brings its own servers; remove services")
         if stray := set(self.proxied) - set(self.services):
@@ -172,13 +197,28 @@ def load_target(path: Path) -> Target:
         UsageError: the file is missing, not TOML, or says something impossible.
     """
     try:
-        return Target.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return _located(Target.model_validate(tomllib.loads(path.read_text("utf-8"))), path)
     except FileNotFoundError:
         raise UsageError(f"target file {path} does not exist") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from None
     except ValidationError as error:
         raise UsageError(f"{path}: {first_problem(error)}") from None
+
+
+def _located(target: Target, path: Path) -> Target:
+    """Return the target with its build folder found beside its file."""
+    if target.container is None or target.container.build is None:
+        return target
+    folder = (path.parent / target.container.build).resolve()
+    if not (folder / "Dockerfile").is_file():
+        raise UsageError(
+            f"{path}: container.build names {str(target.container.build)!r}, and there is no "
+            f"Dockerfile in it"
+        )
+    return target.model_copy(
+        update={"container": target.container.model_copy(update={"build": folder})}
+    )
 
 
 def first_problem(error: ValidationError) -> str:

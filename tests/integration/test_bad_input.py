@@ -140,7 +140,7 @@ def test_no_disk_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     with pytest.raises(UnavailableError, match=r"has 10 MiB free, and a run needs 500 MiB"):
         _state_folder(Owner.this_process("full"))
-    assert not list((cache_root() / "state").glob("full-*"))
+    assert not list((cache_root() / "state" / "local").glob("full-*"))
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def _only_run(project: Path) -> Path:
 
 
 def _state_folders(pid: int) -> list[Path]:
-    return list((cache_root() / "state").glob(f"*-{pid}-*"))
+    return list((cache_root() / "state" / "local").glob(f"*~{pid}~*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -80,7 +80,7 @@ def test_recover_removes_what_a_killed_harness_left_and_nothing_else(
     killed.send(signal.SIGKILL)
     killed.end()
     assert left_behind(killed.popen.pid), "the test needs something to recover"
-    run_ids = [folder.name.rsplit("-", 2)[0] for folder in _state_folders(killed.popen.pid)]
+    run_ids = [folder.name.split("~")[0] for folder in _state_folders(killed.popen.pid)]
     assert run_ids
 
     done = harness("recover")

@@ -1,0 +1,317 @@
+"""Images: built once, tagged by the hash of all that goes into them, never those of others.
+
+``root`` (Debian as it comes) < ``base`` (certificates, an unprivileged user) < the servers
+and the dispatcher.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import ssl
+import stat
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import ServiceError, UnavailableError
+from harness.ownership import inherited_mark
+from harness.runtimes._docker_engine import explain
+from harness.service import Recipe, Service
+from harness.target import Container, Target
+
+if TYPE_CHECKING:
+    import docker
+
+PROJECT = "lossmeter"
+LABEL = f"{PROJECT}.image"
+CA_VARIABLE = "LOSSMETER_CA_BUNDLE"
+IMAGE_VARIABLE = "LOSSMETER_IMAGE_"
+ROOT = "debian:bookworm-slim"
+SUITE = "bookworm"
+BASE = Path(__file__).with_name("images") / "base"
+LOG_LINES = 20
+BOOTSTRAP_S = 600
+
+# What the engine's build passes on by itself, and a mirror of Python packages.
+_PASSED_ON = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY"),
+    *("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy"),
+    *("PIP_INDEX_URL",),
+)
+_IGNORED = {"__pycache__", ".git"}
+_SMALL = 65536
+
+
+class ImageError(ServiceError):
+    """An image could not be built; the message ends with the last lines of its log."""
+
+
+def replaced(name: str) -> str | None:
+    """Return the image that the user wants instead of ours, or None.
+
+    It is named in ``LOSSMETER_IMAGE_POSTGRES`` and so on; ``LOSSMETER_IMAGE_BASE`` names
+    the Debian that ours stand on.
+    """
+    return os.environ.get(IMAGE_VARIABLE + name.upper().replace("-", "_")) or None
+
+
+@dataclass(slots=True)
+class Images:
+    """The images of one engine.
+
+    Args:
+        client: the engine.
+        say: is told of each step that takes time.
+    """
+
+    client: docker.DockerClient
+    say: Callable[[str], None] = field(repr=False)
+
+    def server(self, service: Service) -> str:
+        """Return the image of a server, built if it has to be.
+
+        Raises:
+            ImageError: it could not be built.
+            UnavailableError: this machine lacks what the build needs.
+        """
+        other = replaced(service.name)
+        if other is not None:
+            return self.existing(other)
+        return self.build(service.recipe(self.say))
+
+    def target(self, target: Target) -> str:
+        """Return the image of a dispatcher; raises as ``server``."""
+        container = _container(target)
+        if container.image is not None:
+            return self.existing(container.image)
+        if container.build is None:
+            raise ServiceError(f"target {target.name}: [container] names no image")
+        return self.build(Recipe(container.build.name, container.build))
+
+    def existing(self, name: str) -> str:
+        """Return an image of somebody else's, pulled if this machine has none.
+
+        Raises:
+            UnavailableError: there is none of that name.
+        """
+        if self._here(name):
+            return name
+        self.say(f"image {name}: pulling")
+        why = self._pull(name)
+        if why is not None:
+            raise UnavailableError(
+                f"image {name} is not on this machine and cannot be pulled: {why}; "
+                "correct its name, or bring it here with `docker load`"
+            )
+        return name
+
+    def build(self, recipe: Recipe) -> str:
+        """Return the image of a recipe, built unless it is there."""
+        return self._build(recipe, {"BASE": self.base()})
+
+    def base(self) -> str:
+        """Return the image that all ours stand on."""
+        bundle = {"ca-certificates.crt": _ca_bundle()}
+        return self._build(Recipe("base", BASE, bundle), {"ROOT": self._root()})
+
+    def _root(self) -> str:
+        """Return Debian as it comes: from a registry, or bootstrapped from its packages."""
+        other = replaced("base")
+        if other is not None:
+            return self.existing(other)
+        own = f"{PROJECT}/root:{SUITE}"
+        for name in (own, ROOT):
+            if self._here(name):
+                return name
+        self.say(f"image root: pulling {ROOT}")
+        if self._pull(ROOT) is None:
+            return ROOT
+        self.say(f"image root: no registry answers, so Debian {SUITE} comes from its packages")
+        with tempfile.TemporaryDirectory() as scratch:
+            tar = Path(scratch) / "root.tar"
+            _bootstrap(tar)
+            self._import(tar, own)
+        return own
+
+    def _import(self, tar: Path, name: str) -> None:
+        repository, _, tag = name.partition(":")
+        said = self.client.api.import_image_from_file(
+            str(tar), repository=repository, tag=tag, changes=[f"LABEL {LABEL}=root"]
+        )
+        if not self._here(name):
+            raise ImageError(f"image {name} could not be imported: {said}")
+
+    def _here(self, name: str) -> bool:
+        from docker.errors import ImageNotFound  # noqa: PLC0415 - heavy
+
+        try:
+            self.client.images.get(name)
+        except ImageNotFound:
+            return False
+        return True
+
+    def _pull(self, name: str) -> str | None:
+        """Pull an image; return why it did not work, or None."""
+        from docker.errors import APIError  # noqa: PLC0415 - heavy
+
+        try:
+            # Without a tag the library would pull all of them.
+            self.client.images.pull(name if ":" in name else f"{name}:latest")
+        except APIError as error:
+            return str(error.explanation or error).strip()
+        return None
+
+    def _build(self, recipe: Recipe, arguments: Mapping[str, str]) -> str:
+        tag = f"{PROJECT}/{recipe.name}:{_fingerprint(recipe, arguments)}"
+        if self._here(tag):
+            return tag
+        self.say(f"image {recipe.name}: building")
+        passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+        with tempfile.TemporaryFile() as context:
+            _pack(recipe, context)
+            context.seek(0)
+            stream = self.client.api.build(
+                fileobj=context,
+                custom_context=True,
+                tag=tag,
+                buildargs={**passed, **arguments},
+                labels={LABEL: recipe.name},
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            _follow(recipe.name, stream)
+        return tag
+
+
+def _follow(name: str, stream: Iterator[Mapping[str, Any]]) -> None:
+    """Read a build to its end.
+
+    Raises:
+        ImageError: it failed.
+    """
+    from docker.errors import APIError  # noqa: PLC0415 - heavy
+
+    log: list[str] = []
+    try:
+        for part in stream:
+            log += [line for line in str(part.get("stream", "")).splitlines() if line.strip()]
+            if "error" in part:
+                tail = "\n".join(log[-LOG_LINES:])
+                raise ImageError(f"image {name} could not be built: {part['error']}\n{tail}")
+    except APIError as error:
+        raise explain(error, f"image {name}") from None
+
+
+def _container(target: Target) -> Container:
+    if target.container is None:
+        raise UnavailableError(
+            f"target {target.name} does not say how it runs in a container; give its file a "
+            "[container] with build or image"
+        )
+    return target.container
+
+
+def _ca_bundle() -> Path:
+    """Return the certificates that images trust: those that this machine trusts.
+
+    Behind a proxy that ends TLS, its certificate must be among them.
+
+    Raises:
+        UnavailableError: the file that was named does not exist.
+    """
+    named = os.environ.get(CA_VARIABLE)
+    if named and not Path(named).is_file():
+        raise UnavailableError(f"{CA_VARIABLE} names {named}, and there is no such file")
+    system = ssl.get_default_verify_paths()
+    usual = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+    for name in (named, system.cafile, *usual):
+        if name and Path(name).is_file():
+            return Path(name)
+    raise UnavailableError(
+        f"no bundle of certificates was found on this machine; name one in {CA_VARIABLE}"
+    )
+
+
+def _bootstrap(tar: Path) -> None:
+    """Make a root file system from Debian's packages.
+
+    Raises:
+        UnavailableError: neither a tool is here nor can one be installed.
+        ImageError: it failed.
+    """
+    tool = shutil.which("mmdebstrap")
+    if tool is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        _run("apt-get", "update", "-qq")
+        _run("apt-get", "install", "-qq", "--yes", "--no-install-recommends", "mmdebstrap")
+        tool = shutil.which("mmdebstrap")
+    if tool is None:
+        raise UnavailableError(
+            f"no image registry answers for {ROOT}, and mmdebstrap is not here to make a "
+            f"Debian from packages; install it, or name an image in {IMAGE_VARIABLE}BASE"
+        )
+    small = (f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale"))
+    _run(tool, "--variant=minbase", "--quiet", *small, SUITE, str(tar))
+
+
+def _run(*argv: str) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", **inherited_mark()}
+    done = subprocess.run(
+        argv,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=BOOTSTRAP_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-LOG_LINES:])
+        raise ImageError(f"{Path(argv[0]).name} failed with exit code {done.returncode}:\n{tail}")
+
+
+def _files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
+    """Yield what goes into a build: name in the context, and file; in a fixed order."""
+    roots = {"": recipe.folder, **recipe.extra}
+    for prefix, root in sorted(roots.items()):
+        if root.is_file():
+            yield prefix, root
+            continue
+        for path in sorted(root.rglob("*")):
+            inside = path.relative_to(root)
+            if path.is_file() and not _IGNORED & set(inside.parts):
+                yield str(Path(prefix) / inside), path
+
+
+def _fingerprint(recipe: Recipe, arguments: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(dict(arguments), sort_keys=True).encode())
+    for name, path in _files(recipe):
+        about = path.stat()
+        digest.update(f"\n{name} {about.st_size} {stat.S_IMODE(about.st_mode) & 0o111}\n".encode())
+        # What is big comes from the cache, where name and size tell the version.
+        if about.st_size <= _SMALL or name == "ca-certificates.crt":
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _pack(recipe: Recipe, to: Any) -> None:
+    with tarfile.open(fileobj=to, mode="w") as tar:
+        for name, path in _files(recipe):
+            tar.add(path, name, recursive=False, filter=_anonymous)
+
+
+def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Take away what differs between machines, so that the engine finds its layers again."""
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    entry.mtime = 0
+    entry.mode = 0o755 if entry.mode & 0o111 else 0o644
+    return entry

@@ -1,0 +1,258 @@
+"""One container of a run: created with its limits, told to do things, and asked how it is."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import ServiceError
+from harness.model import Address
+from harness.ownership import Owner, start_ticks
+from harness.runtimes._docker_engine import explain
+from harness.runtimes._docker_events import PART_LABEL, RUN_LABEL
+from harness.site import Exit, Incarnation
+
+if TYPE_CHECKING:
+    import docker
+    from docker.models.containers import Container as SdkContainer
+    from docker.models.networks import Network
+
+STOP_WITHIN_S = 10.0
+# What an image of somebody else's needs to make its folder and step down from root.
+STEP_DOWN = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
+PIDS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What a container is made of.
+
+    Attributes:
+        part: its name within the run, also its host name there.
+        image: its image.
+        ports: port inside, and where it is published on this machine.
+        environment, command: as for any container.
+        mounts: path on this machine, path inside, and whether it may be written.
+        volume: path inside of what outlives the container within the run.
+        writable: paths inside that are kept in memory.
+        memory_mib: limit of memory and swap together.
+        ours: the image is one of ours: no capability, and a root that cannot be written.
+        read_only: the root cannot be written.
+        user: who it runs as; None leaves it to the image.
+        stop_signal: None leaves it to the image.
+    """
+
+    part: str
+    image: str
+    ports: Mapping[int, Address]
+    environment: Mapping[str, str] = field(repr=False)
+    command: Sequence[str]
+    mounts: Sequence[tuple[Path, str, bool]]
+    volume: str | None
+    writable: Sequence[str]
+    memory_mib: int
+    ours: bool
+    read_only: bool
+    user: str | None = None
+    stop_signal: str | None = None
+
+
+def labels(owner: Owner, part: str) -> dict[str, str]:
+    """Return the labels that everything of a run carries."""
+    return {RUN_LABEL: owner.mark, PART_LABEL: part}
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn what docker raises into the harness's own errors."""
+    import requests  # noqa: PLC0415 - heavy, and the CLI must start fast
+    from docker.errors import DockerException  # noqa: PLC0415
+
+    try:
+        yield
+    except (DockerException, requests.RequestException) as error:
+        raise explain(error, what) from error
+
+
+class Part:
+    """One container of a run, through all its lives.
+
+    Args:
+        client: the engine.
+        owner: whose it is.
+        network: the run's network.
+        blueprint: what it is made of.
+    """
+
+    def __init__(
+        self, client: docker.DockerClient, owner: Owner, network: Network, blueprint: Blueprint
+    ) -> None:
+        self.name = blueprint.part
+        self.blueprint = blueprint
+        self._client = client
+        self._owner = owner
+        self._network = network
+        self._kept_log = b""
+        self.container = self._create()
+
+    @property
+    def id(self) -> str:
+        """Return the engine's id of the container."""
+        return str(self.container.id)
+
+    def _create(self) -> SdkContainer:
+        print_ = self.blueprint
+        network = str(self._network.name)
+        limit = f"{print_.memory_mib}m"
+        with explained(f"container {self.name}"):
+            return self._client.containers.create(
+                print_.image,
+                list(print_.command) or None,
+                name=f"{network}-{self.name}",
+                hostname=self.name,
+                labels=labels(self._owner, self.name),
+                environment=dict(print_.environment),
+                network=network,
+                networking_config={
+                    network: self._client.api.create_endpoint_config(aliases=[self.name])
+                },
+                ports={
+                    f"{inside}/tcp": (outside.host, outside.port)
+                    for inside, outside in print_.ports.items()
+                },
+                mounts=list(self._mounts()),
+                tmpfs=dict.fromkeys(print_.writable, "rw,nosuid,nodev,mode=1777"),
+                mem_limit=limit,
+                # Without it the container may use as much again of swap.
+                memswap_limit=limit,
+                pids_limit=PIDS,
+                cap_drop=["ALL"],
+                cap_add=[] if print_.ours else list(STEP_DOWN),
+                security_opt=["no-new-privileges"],
+                read_only=print_.read_only,
+                user=print_.user,
+                stop_signal=print_.stop_signal,
+                detach=True,
+            )
+
+    def _mounts(self) -> Iterator[Any]:
+        from docker.types import Mount  # noqa: PLC0415 - heavy
+
+        for outside, inside, writable in self.blueprint.mounts:
+            yield Mount(inside, str(outside), type="bind", read_only=not writable)
+        if self.blueprint.volume is not None:
+            mine = labels(self._owner, self.name)
+            name = f"{self._network.name}-{self.name}"
+            yield Mount(self.blueprint.volume, name, type="volume", labels=mine)
+
+    def start(self) -> None:
+        """Start it, the first time or again."""
+        with explained(f"container {self.name}"):
+            self.container.start()
+
+    def renew(self) -> None:
+        """Remove the container and make another one like it; its volume stays."""
+        self._kept_log = self.log()
+        with explained(f"container {self.name}"):
+            self.container.remove(force=True)
+        self.container = self._create()
+
+    def state(self) -> Mapping[str, Any]:
+        """Return ``State`` as the engine describes it."""
+        with explained(f"container {self.name}"):
+            self.container.reload()
+            state: Mapping[str, Any] = self.container.attrs["State"]
+            return state
+
+    def restarts(self) -> int:
+        """Return how often the engine has restarted it by policy."""
+        self.state()
+        return int(self.container.attrs["RestartCount"])
+
+    def networks(self) -> list[str]:
+        """Return the names of the networks that it is connected to."""
+        self.state()
+        return list(self.container.attrs["NetworkSettings"]["Networks"])
+
+    def incarnation(self) -> Incarnation:
+        """Return the present or last life of its main process."""
+        state = self.state()
+        pid = int(state["Pid"])
+        return Incarnation(pid, start_ticks(pid) if pid else 0, wall_ns(state["StartedAt"]))
+
+    def signal(self, name: str) -> None:
+        """Send a signal to its main process, through the engine."""
+        with explained(f"container {self.name}"):
+            self.container.kill(name)
+
+    def wait(self, timeout_s: float) -> Exit | None:
+        """Wait for the end of its main process; None when it still runs."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            state = self.state()
+            if state["Status"] in {"exited", "dead"}:
+                return ended(state)
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.005)
+
+    def log(self) -> bytes:
+        """Return all that it has written to its standard output and error."""
+        with explained(f"log of container {self.name}"):
+            return self._kept_log + bytes(self.container.logs())
+
+    def save_log(self, folder: Path) -> None:
+        """Write its log as it is now into a folder."""
+        folder.mkdir(exist_ok=True)
+        (folder / f"{self.name}.log").write_bytes(self.log())
+
+    def last_lines(self, count: int = 5) -> str:
+        """Return the end of its log on one line."""
+        lines = self.log().decode(errors="replace").splitlines()
+        return " | ".join([line.strip() for line in lines if line.strip()][-count:]) or "empty log"
+
+
+def ended(state: Mapping[str, Any]) -> Exit:
+    """Return how a life ended, from the engine's description of it."""
+    code = int(state["ExitCode"])
+    number = code - 128 if 128 < code < 128 + 65 else None
+    return Exit(code, number, wall_ns(state["FinishedAt"]), "engine-state")
+
+
+def wall_ns(text: str) -> int:
+    """Return nanoseconds since the epoch of the engine's time, e.g. ``2025-01-02T03:04:05.6Z``."""
+    whole, _, rest = text.rstrip("Z").partition(".")
+    seconds = datetime.fromisoformat(whole + "+00:00").timestamp()
+    return int(seconds) * 10**9 + int((rest or "0").ljust(9, "0")[:9])
+
+
+def memory_folder(pid: int) -> Path:
+    """Return the memory control group of a process, of version 1 or 2.
+
+    Raises:
+        ServiceError: it cannot be seen from here.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        raise ServiceError(f"the control group of process {pid} cannot be seen from here") from None
+    groups = {controllers: path for _, controllers, path in (line.split(":", 2) for line in lines)}
+    for controllers, path in groups.items():
+        if "memory" in controllers.split(","):
+            return Path("/sys/fs/cgroup/memory") / path.lstrip("/")
+    return Path("/sys/fs/cgroup") / groups.get("", "/").lstrip("/")
+
+
+def may_signal(pid: int) -> bool:
+    """Return whether this user may send signals to a process of the host."""
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True

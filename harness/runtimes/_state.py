@@ -1,0 +1,51 @@
+"""Folders of a run's servers, outside the run folder, and finding those of dead harnesses."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from harness.cache import cache_root
+from harness.errors import UnavailableError
+from harness.ownership import Owner
+
+NEEDED_BYTES = 500 * 2**20
+
+
+def state_folder(owner: Owner, kind: str) -> Path:
+    """Create the folder for the servers of one run.
+
+    A server that steps down from root must be able to reach it, wherever the project lies.
+
+    Raises:
+        UnavailableError: there is too little room for a run.
+    """
+    root = _root(kind)
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
+    if free < NEEDED_BYTES:
+        raise UnavailableError(
+            f"{root} has {free // 2**20} MiB free, and a run needs {NEEDED_BYTES // 2**20} MiB; "
+            "free some, or name another place in LOSSMETER_CACHE"
+        )
+    # The name tells the owner, so even a harness killed right here leaves no riddle.
+    folder = root / owner.folder_name
+    folder.mkdir(mode=0o755)
+    return folder
+
+
+def remove_dead(kind: str) -> list[str]:
+    """Remove the folders of harnesses that no longer run; return a line for each."""
+    removed = []
+    for folder in sorted(_root(kind).glob("*")):
+        owner = Owner.of_folder(folder.name)
+        if owner is None or owner.alive():
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        left = folder.exists()
+        removed.append(f"folder {folder.name}" + (" in part: it is not ours" if left else ""))
+    return removed
+
+
+def _root(kind: str) -> Path:
+    return cache_root() / "state" / kind
