@@ -13,7 +13,7 @@ from harness.facts import Facts, FaultRecord
 from harness.narrator import Narrator
 from harness.plugins import load
 from harness.probe import HealthProbe
-from harness.site import Fault, Sample, Site
+from harness.site import Delayed, Fault, Sample, Site
 
 LOOK_EVERY_S = 0.25
 
@@ -119,15 +119,17 @@ class Conductor:
         return False
 
     def _inject(self, held: _Held) -> None:
-        last = self._probe.last()
-        if last is not None and last.ok:
-            held.record.queue_length, held.record.in_flight = last.queue_length, last.in_flight
         held.record.injected_ns = time.time_ns()
+        _note_load(held.record, self._probe.last())
         try:
             held.record.evidence += held.fault.inject(self._site)
         except HarnessError as error:
             held.record.problem = str(error)
             raise
+        struck_ns = held.fault.struck_ns if isinstance(held.fault, Delayed) else None
+        if struck_ns is not None:
+            samples = reversed(self._probe.samples())
+            _note_load(held.record, next((s for s in samples if s.answered_ns < struck_ns), None))
         self._narrator.say(f"fault {held.planned.fault} injected: {_told(held.record)}")
 
     def _heal(self, held: _Held) -> None:
@@ -141,6 +143,12 @@ class Conductor:
             raise
         held.record.healed_ns = time.time_ns()
         self._narrator.say(f"fault {held.planned.fault} healed")
+
+
+def _note_load(record: FaultRecord, last: Sample | None) -> None:
+    """Note what the target held when it was hit, as it said last."""
+    if last is not None and last.ok:
+        record.queue_length, record.in_flight = last.queue_length, last.in_flight
 
 
 def _metric(sample: Sample | None, name: str) -> int | None:

@@ -330,6 +330,14 @@ class Proxied(Protocol):
     """Commands the proxy; a proxy bears the name of the server behind it."""
 
 
+@runtime_checkable
+class Delayed(Protocol):
+    """A fault that hits the target some time after it was injected, or not at all."""
+
+    struck_ns: int | None
+    """Wall clock of the blow, nanoseconds; None when there was none."""
+
+
 class Fault(Protocol):
     """One fault of one run. Built anew for each run, so it may remember what it did."""
 

@@ -211,11 +211,6 @@ def _located(target: Target, path: Path) -> Target:
     if target.container is None or target.container.build is None:
         return target
     folder = (path.parent / target.container.build).resolve()
-    if not (folder / "Dockerfile").is_file():
-        raise UsageError(
-            f"{path}: container.build names {str(target.container.build)!r}, and there is no "
-            f"Dockerfile in it"
-        )
     return target.model_copy(
         update={"container": target.container.model_copy(update={"build": folder})}
     )

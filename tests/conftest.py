@@ -17,7 +17,8 @@ from harness.narrator import Silent
 from harness.ownership import Owner
 from harness.probe import HealthProbe
 from harness.runtime import Order
-from harness.runtimes.local import LocalSite, _state_folder
+from harness.runtimes._state import state_folder
+from harness.runtimes.local import LocalSite
 from harness.services import discover
 from harness.services.toxiproxy import Proxies
 from harness.target import Http, Target
@@ -61,7 +62,7 @@ def _serve(name: str, folder: Path) -> Iterator[Server]:
         probe=lambda url: HealthProbe(url, Http(), folder / "probe.jsonl"),
         say=Silent().say,
     )
-    state = _state_folder(owner)
+    state = state_folder(owner, "local")
     site = LocalSite(order, owner, state)
     try:
         site.start_servers()
@@ -94,7 +95,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder of its own, with the shipped experiments and targets."""
     root = Path(__file__).resolve().parents[1]
     for name in ("experiments", "targets"):
-        ignore = shutil.ignore_patterns("__pycache__", "__init__.py", "dispatcher")
+        # Of the dispatcher only what its image is made from: its code is imported from here.
+        ignore = shutil.ignore_patterns("__pycache__", "__init__.py")
         shutil.copytree(root / name, tmp_path / name, ignore=ignore)
     monkeypatch.chdir(tmp_path)
     return tmp_path

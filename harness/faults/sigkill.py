@@ -1,108 +1,134 @@
-"""SIGKILL to the target's main process, then a restart: a crash, an OOM kill, ``kill -9``."""
+"""SIGKILL to the target's main process, then a restart: a crash, ``kill -9``.
+
+Parameters:
+    by: ``runtime`` (default) or ``host``: who sends it. Through a container engine a kill
+        counts as a wish to stop; by the host's process id it does not.
+    restart: ``harness`` (default) or ``policy``: who starts the target again.
+"""
 
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Mapping
 
 from harness.errors import FaultError
+from harness.faults._lives import (
+    Before,
+    actions,
+    capable,
+    ended,
+    gap,
+    new_boot,
+    new_life,
+    recorded,
+    seen_again,
+)
 from harness.model import Evidence
-from harness.site import Exit, Incarnation, Killable, Sample, Site
+from harness.site import Exit, Incarnation, Killable, RestartedByPolicy, Site
 
-SEEN_AGAIN_WITHIN_S = 10.0
+NAME = "sigkill"
+RESTARTED_WITHIN_S = 30.0
+CODE = 128 + signal.SIGKILL
 
 
 class Sigkill:
     """Kills the target and starts it again.
 
     Evidence: the wait status of the process, the kernel's process start time, the gap in
-    the health probe, and the target's own name for its life where it has one.
+    the health probe, the engine's record where there is one, and the target's own name for
+    its life where it has one.
     """
 
-    needs = (Killable,)
-
-    def __init__(self) -> None:
-        self._before: Incarnation | None = None
-        self._last: Sample | None = None
-        self._exit: Exit | None = None
+    def __init__(self, by: str, restart: str) -> None:
+        self._by_host = by == "host"
+        self._by_policy = restart == "policy"
+        special = self._by_host or self._by_policy
+        self.needs: tuple[type, ...] = (RestartedByPolicy if special else Killable,)
+        self._before: Before | None = None
+        self._ended_ns = 0
+        self._policy_on = False
 
     def inject(self, site: Site) -> list[Evidence]:
-        """Send the signal and wait for the end of the process."""
-        killable = _killable(site)
-        self._before = killable.incarnation()
-        self._last = next((s for s in reversed(site.probe.samples()) if s.ok), None)
-        self._exit = killable.kill()
-        killed = self._exit.signal == signal.SIGKILL
-        return [
-            Evidence(
-                source=self._exit.source,
-                claim="the process was ended by SIGKILL",
-                value=f"pid {self._before.pid}, exit code {self._exit.code}",
-                holds=killed,
-                at_ns=self._exit.at_ns,
-            )
-        ]
+        """Send the signal; wait for the end of the process where nobody restarts it."""
+        killable = capable(site, Killable, NAME)
+        if self._by_policy:
+            capable(site, RestartedByPolicy, NAME).restart_policy(on=True)
+            self._policy_on = True
+        self._before = Before.look(killable, site.probe.samples())
+        if self._by_host:
+            self._ended_ns = capable(site, RestartedByPolicy, NAME).kill_from_host()
+            return self._engine(site)
+        end = killable.kill()
+        self._ended_ns = end.at_ns
+        return [*self._wait_status(self._before, end), *self._engine(site)]
 
     def heal(self, site: Site) -> list[Evidence]:
-        """Start the target again and compare its new life with the old one."""
-        if self._before is None or self._exit is None:
-            return []
-        after = _killable(site).start()
-        again = site.probe.wait_for(lambda sample: sample.ok, SEEN_AGAIN_WITHIN_S)
+        """See the target serve again, and compare its new life with the old one."""
+        try:
+            if self._before is None or not self._ended_ns:
+                return []
+            after = self._again(site, self._before)
+        finally:
+            if self._policy_on:
+                capable(site, RestartedByPolicy, NAME).restart_policy(on=False)
+                self._policy_on = False
+        again = seen_again(site)
         return [
-            self._new_life(self._before, after),
-            self._gap(site, self._exit, again),
-            *self._new_boot(again),
+            new_life(self._before, after),
+            gap(site, self._ended_ns, again),
+            *new_boot(self._before, again),
         ]
 
-    def _new_life(self, before: Incarnation, after: Incarnation) -> Evidence:
-        old, new = (before.pid, before.start_ticks), (after.pid, after.start_ticks)
-        return Evidence(
-            source="process-table",
-            claim="the process that serves now started later than the one that was killed",
-            value=f"pid and start tick {old[0]}/{old[1]} became {new[0]}/{new[1]}",
-            holds=old != new and after.start_ticks >= before.start_ticks,
-            at_ns=after.started_ns,
-        )
+    def _again(self, site: Site, before: Before) -> Incarnation:
+        if not self._by_policy:
+            return capable(site, Killable, NAME).start()
+        restarted = capable(site, RestartedByPolicy, NAME)
+        after = restarted.wait_restarted(before.life, RESTARTED_WITHIN_S)
+        if after is None:
+            # Somebody must, or the rest of the run says nothing.
+            restarted.start()
+            raise FaultError(f"no policy started the target within {RESTARTED_WITHIN_S:g} s")
+        return after
 
-    def _gap(self, site: Site, ended: Exit, again: Sample | None) -> Evidence:
-        until_ns = again.asked_ns if again else time.time_ns()
-        failed = [
-            s for s in site.probe.samples() if not s.ok and ended.at_ns <= s.answered_ns <= until_ns
-        ]
-        seconds = (until_ns - ended.at_ns) / 1e9
-        return Evidence(
-            source="health-probe",
-            claim="the target did not answer between its end and its restart",
-            value=f"{len(failed)} probes without an answer within {seconds:.3f} s",
-            holds=bool(failed) and again is not None,
-            at_ns=ended.at_ns,
-        )
+    def _wait_status(self, before: Before, end: Exit) -> list[Evidence]:
+        killed = end.signal == signal.SIGKILL
+        return [ended(before, end, "the process was ended by SIGKILL", killed)]
 
-    def _new_boot(self, again: Sample | None) -> list[Evidence]:
-        if self._last is None or not self._last.boot_id:
+    def _engine(self, site: Site) -> list[Evidence]:
+        if self._before is None:
             return []
-        now = again.boot_id if again else "no answer"
-        return [
-            Evidence(
-                source="boot-id",
-                claim="the target gives itself another boot id",
-                value=f"{self._last.boot_id} became {now}",
-                holds=now != self._last.boot_id,
-                at_ns=again.answered_ns if again else time.time_ns(),
+        die, kill = f"die {CODE}", f"kill {signal.SIGKILL:d}"
+        if self._by_host:
+            claim = "the engine saw the process end by SIGKILL, and had not sent it"
+            return recorded(
+                site,
+                self._before.at_ns,
+                claim,
+                lambda seen: die in actions(seen) and kill not in actions(seen),
             )
-        ]
-
-
-def _killable(site: Site) -> Killable:
-    if not isinstance(site, Killable):
-        raise FaultError("sigkill needs a target whose process the harness can kill and restart")
-    return site
+        claim = "the engine sent SIGKILL and saw the process end by it"
+        return recorded(
+            site, self._before.at_ns, claim, lambda seen: {die, kill} <= set(actions(seen))
+        )
 
 
 def build(parameters: Mapping[str, str | int | float]) -> Sigkill:
-    """Return the fault; it takes no parameters."""
-    if parameters:
-        raise FaultError(f"sigkill takes no parameters, got {', '.join(parameters)}")
-    return Sigkill()
+    """Return the fault.
+
+    Raises:
+        FaultError: a parameter is unknown or has an unknown value.
+    """
+    known = {"by": ("runtime", "host"), "restart": ("harness", "policy")}
+    for name, value in parameters.items():
+        if name not in known:
+            raise FaultError(f"sigkill takes by and restart, got {name}")
+        if value not in known[name]:
+            raise FaultError(f"sigkill: {name} is {value!r}; right is {' or '.join(known[name])}")
+    by = str(parameters.get("by", "runtime"))
+    restart = str(parameters.get("restart", "harness"))
+    if restart == "policy" and by != "host":
+        raise FaultError(
+            "sigkill: restart = 'policy' needs by = 'host': a kill through the "
+            "engine disables its restart policies"
+        )
+    return Sigkill(by, restart)

@@ -6,6 +6,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from http.client import HTTPException
+from pathlib import Path
 
 from harness.errors import UsageError
 from harness.ports import LOOPBACK, is_free
@@ -50,6 +51,14 @@ def variables(endpoints: Mapping[str, Endpoint], own: Mapping[str, str]) -> dict
         for key, value in endpoint.variables.items()
     }
     return {**own, **servers}
+
+
+def shared_folder(run: Path) -> Path:
+    """Return the folder of the run that the target may write into, whoever it runs as."""
+    folder = run / "target"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o1777)
+    return folder
 
 
 def check_port_free(target: Target, port: int) -> None:

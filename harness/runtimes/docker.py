@@ -40,6 +40,7 @@ from harness.runtimes._target import (
     check_attached,
     check_port_free,
     interpolate,
+    shared_folder,
     variables,
 )
 from harness.service import ContainerSpec, Service, Slot
@@ -330,7 +331,7 @@ class DockerSite:
             ports={container.port: Address(LOOPBACK, port)},
             environment={n: interpolate(t, values, target.name) for n, t in wanted.items()},
             command=[interpolate(part, values, target.name) for part in target.start.command],
-            mounts=[(_shared_folder(self.folder), SHARED, True)],
+            mounts=[(shared_folder(self.folder), SHARED, True)],
             volume=None,
             writable=("/tmp",),  # noqa: S108 - inside the container
             memory_mib=container.memory_mib,
@@ -433,10 +434,9 @@ class DockerSite:
     def restart_policy(self, on: bool) -> None:
         """Let the engine start the target again whenever it ends."""
         part = self._target()
+        policy: Any = {"Name": "always" if on else "no", "MaximumRetryCount": 0}
         with explained(f"container {part.name}"):
-            part.container.update(
-                restart_policy={"Name": "always" if on else "no", "MaximumRetryCount": 0}
-            )
+            part.container.update(restart_policy=policy)
 
     def wait_restarted(self, before: Incarnation, timeout_s: float) -> Incarnation | None:
         """Wait for the life after ``before``."""
@@ -544,6 +544,9 @@ class DockerRuntime:
                 f"target {target.name} does not say how it runs in a container; give its file "
                 "a [container] with build or image, or use --runtime local"
             )
+        build = target.container.build if target.container else None
+        if build is not None and not (build / "Dockerfile").is_file():
+            return f"target {target.name}: container.build: there is no Dockerfile in {build}"
         return None
 
     def capabilities(self, target: Target) -> frozenset[type]:
@@ -606,14 +609,6 @@ class DockerRuntime:
             finally:
                 client.close()
         return removed + remove_dead(self.name)
-
-
-def _shared_folder(run: Path) -> Path:
-    """Return the folder of the run that the target may write into, whoever it runs as."""
-    folder = run / TARGET
-    folder.mkdir(exist_ok=True)
-    folder.chmod(0o1777)
-    return folder
 
 
 def _user(container: Container) -> str | None:

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from harness.errors import ServiceError, TargetError, UsageError
+import psutil
+
+from harness.errors import FaultError, ServiceError, TargetError, UsageError
 from harness.model import Address
 from harness.ownership import Owner
 from harness.ports import LOOPBACK, free_port, free_ports
 from harness.runtime import Order
+from harness.runtimes import _cgroups
+from harness.runtimes._cgroups import MemoryGroup
 from harness.runtimes._processes import (
     PLAIN,
     Account,
@@ -35,6 +42,7 @@ from harness.runtimes._target import (
     check_attached,
     check_port_free,
     interpolate,
+    shared_folder,
     variables,
 )
 from harness.service import ProcessSpec, Service, Slot
@@ -43,14 +51,23 @@ from harness.site import (
     Exit,
     Incarnation,
     Killable,
+    Memory,
+    MemoryLimited,
+    Pausable,
     Probe,
     Proxied,
     ProxyControl,
+    Replaceable,
+    ServersKillable,
     Startable,
+    Stoppable,
+    Stopped,
 )
 from harness.target import Target
 
 SERVICE_READY_S = 60.0
+PAUSED_WITHIN_S = 1.0
+_CAN = (Startable, Killable, Stoppable, Pausable, Replaceable, ServersKillable)
 
 
 class LocalSite:
@@ -65,12 +82,17 @@ class LocalSite:
         self._order = order
         self._owner = owner
         self._state = state
-        self._servers: list[Child] = []
+        self._servers: dict[str, Child] = {}
         self._helpers: list[Child] = []
         self._target: Child | None = None
         self._expected_end = False
+        self._expected_servers: set[str] = set()
+        self._specs: dict[str, tuple[Service, Slot]] = {}
+        self._memory: MemoryGroup | None = None
         self.base_url = self._base_url(order.target)
         self.probe: Probe = order.probe(self.base_url)
+        if order.target.start is not None and _cgroups.available():
+            self._memory = MemoryGroup(owner)
 
     def _base_url(self, target: Target) -> str:
         if target.attach is not None:
@@ -120,15 +142,20 @@ class LocalSite:
     def _start_server(self, service: Service, slot: Slot) -> None:
         who = account(service.unprivileged)
         service.prepare(slot, lambda spec: self._run(spec, who, slot.folder))
+        self._specs[service.name] = service, slot
+        self._start_process(service, slot)
+        self.versions[service.name] = service.version()
+        self._order.say(f"{service.version()} ready on {slot.listen}")
+
+    def _start_process(self, service: Service, slot: Slot) -> None:
         spec = service.process(slot)
+        who = account(service.unprivileged)
         child = self._child(service.name, spec.argv, spec.environment, who, slot.folder)
-        self._servers.append(child)
+        self._servers[service.name] = child
         child.stop_signal = spec.stop_signal
         why = child.wait_ready(lambda: service.ready(slot), SERVICE_READY_S)
         if why is not None:
             raise ServiceError(f"{service.name} {why}")
-        self.versions[service.name] = service.version()
-        self._order.say(f"{service.version()} ready on {slot.listen}")
 
     def _put_proxies(self, listens: Mapping[str, Address], fronts: Mapping[str, Address]) -> None:
         if self._order.proxy is None:
@@ -164,8 +191,8 @@ class LocalSite:
 
     def check(self) -> None:
         """Raise when a server, or the target outside a fault, has ended."""
-        for server in self._servers:
-            if server.poll() is not None:
+        for server in self._servers.values():
+            if server.name not in self._expected_servers and server.poll() is not None:
                 raise ServiceError(
                     f"{server.name} ended with exit code {server.poll()} in mid-run, which no "
                     f"fault asked for; its log says: {server.last_lines(2)}"
@@ -207,9 +234,85 @@ class LocalSite:
             raise UsageError(
                 f"target {target.name}: command {argv[0]!r} cannot be started: {error.strerror}"
             ) from None
+        if self._memory is not None:
+            self._memory.add(self._target.pid)
         self._wait_ready(target, target.start.ready_s)
         self._expected_end = False
         return self.incarnation()
+
+    def stop(self, grace_s: float) -> Stopped:
+        """Send SIGTERM, wait for the grace, then send SIGKILL if it still runs."""
+        self._expected_end = True
+        child = self._running_target()
+        asked_ns = time.time_ns()
+        child.popen.send_signal(signal.SIGTERM)
+        try:
+            return Stopped(asked_ns, None, child.wait(grace_s))
+        except subprocess.TimeoutExpired:
+            killed_ns = time.time_ns()
+            return Stopped(asked_ns, killed_ns, child.kill())
+
+    def replace(self, grace_s: float) -> Stopped:
+        """Stop the target and start another process in its place."""
+        stopped = self.stop(grace_s)
+        self.start()
+        return stopped
+
+    def pause(self) -> str:
+        """Stop the target's process by SIGSTOP and return its state as the kernel tells it."""
+        child = self._running_target()
+        child.popen.send_signal(signal.SIGSTOP)
+        process = psutil.Process(child.pid)
+        deadline = time.monotonic() + PAUSED_WITHIN_S
+        while process.status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return str(process.status())
+
+    def resume(self) -> None:
+        """Let it go on."""
+        child = self._running_target()
+        if child.poll() is None:
+            child.popen.send_signal(signal.SIGCONT)
+
+    def memory(self) -> Memory:
+        """Read the control group that the target runs in."""
+        return self._memory_group().read()
+
+    def limit_memory(self, limit_bytes: int | None) -> None:
+        """Set the limit of its control group, or lift it."""
+        self._memory_group().limit(limit_bytes)
+        # The kernel may end it at any time from now on.
+        self._expected_end = self._expected_end or limit_bytes is not None
+
+    def wait_exit(self, timeout_s: float) -> Exit | None:
+        """Wait for the target to end by itself."""
+        try:
+            return self._running_target().wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _memory_group(self) -> MemoryGroup:
+        if self._memory is None:
+            raise FaultError("this user may not make memory control groups on this machine")
+        return self._memory
+
+    # What faults may do to the servers.
+
+    def kill_server(self, name: str) -> Exit:
+        """Send SIGKILL to a server and wait for its end."""
+        self._expected_servers.add(name)
+        return self._server(name).kill()
+
+    def start_server(self, name: str) -> None:
+        """Start a server again on the same data and address."""
+        self._server(name)
+        self._start_process(*self._specs[name])
+        self._expected_servers.discard(name)
+
+    def _server(self, name: str) -> Child:
+        if name not in self._servers:
+            raise FaultError(f"the run has no server {name!r}; it has " + ", ".join(self._servers))
+        return self._servers[name]
 
     def _running_target(self) -> Child:
         if self._target is None:
@@ -221,7 +324,7 @@ class LocalSite:
             "python": sys.executable,
             "host": LOOPBACK,
             "port": self.base_url.rpartition(":")[2],
-            "run_folder": str(self.folder),
+            "run_folder": str(shared_folder(self.folder)),
         }
         return variables(self.endpoints, own)
 
@@ -242,7 +345,9 @@ class LocalSite:
             self._target.popen.kill()
             self._target.popen.wait()
         with ThreadPoolExecutor(max(1, len(self._servers))) as pool:
-            list(pool.map(Child.terminate, self._servers))
+            list(pool.map(Child.terminate, self._servers.values()))
+        if self._memory is not None:
+            self._memory.close()
 
 
 class LocalRuntime:
@@ -275,8 +380,10 @@ class LocalRuntime:
         """Return the capability Protocols that a site of this target will have."""
         if target.attach:
             return frozenset()
-        proxied = {Proxied} if target.proxied else set()
-        return frozenset({Startable, Killable} | proxied)
+        more: set[type] = {Proxied} if target.proxied else set()
+        if _cgroups.available():
+            more.add(MemoryLimited)
+        return frozenset(_CAN) | more
 
     @contextmanager
     def open(self, order: Order) -> Iterator[LocalSite]:
@@ -301,6 +408,7 @@ class LocalRuntime:
         removed = []
         for owner in {owner for _, owner in marked() if not owner.alive()}:
             removed += [f"{line} of run {owner.run_id}" for line in kill_marked(owner)]
+        removed += _cgroups.remove_dead()
         removed += remove_dead(self.name)
         return removed
 

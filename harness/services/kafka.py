@@ -96,7 +96,8 @@ class Kafka:
     def recipe(self, say: Callable[[str], None]) -> Recipe:
         """Return the recipe, with the Java and the jars that the local server has."""
         locked = jars.locked()
-        say(f"{self.name}: bringing {len(locked)} jars")
+        if _home() is None:
+            say(f"{self.name}: downloading {len(locked)} jars")
         home = servers.entry(
             self.name, _jars_version(), lambda to: jars.download(locked, to), needs_mib=150
         )

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from harness import runtimes
@@ -24,10 +28,19 @@ from harness.probe import HealthProbe
 from harness.runtime import Order, RunningSite, Runtime
 from harness.services import discover
 from harness.services.toxiproxy import Proxies
-from harness.site import Killable, Startable
+from harness.site import (
+    Killable,
+    MemoryLimited,
+    Pausable,
+    Replaceable,
+    ServersKillable,
+    Startable,
+    Stoppable,
+)
 from harness.target import Target
 
 SIGKILL = 9
+MIB = 2**20
 RUN = f"contract-{os.getpid()}"
 
 
@@ -144,6 +157,130 @@ def test_a_target_that_ends_by_itself_is_noticed(up: Up, runtime: Runtime) -> No
         up.site.check()
 
 
+def test_a_stop_with_grace_lets_the_target_end_by_itself(up: Up) -> None:
+    site = up.site
+    assert isinstance(site, Stoppable)
+    stopped = site.stop(10)
+    # Today's shutdown: SIGTERM, then 2 s of sleep.
+    assert stopped.killed_ns is None
+    assert stopped.exit.code == 0
+    assert 1.5e9 < stopped.exit.at_ns - stopped.asked_ns < 8e9
+    up.site.check()
+    site.start()
+    assert up.probe.wait_for(lambda s: s.ok, 5) is not None
+
+
+def test_a_stop_without_grace_is_sigterm_and_then_sigkill(up: Up) -> None:
+    site = up.site
+    assert isinstance(site, Stoppable)
+    stopped = site.stop(0)
+    assert stopped.killed_ns is not None
+    assert stopped.asked_ns <= stopped.killed_ns
+    assert (stopped.exit.signal, stopped.exit.code) == (SIGKILL, 128 + SIGKILL)
+
+
+def test_a_paused_target_is_silent_and_goes_on_as_the_same_life(up: Up) -> None:
+    site = up.site
+    assert isinstance(site, Pausable)
+    before = site.incarnation()
+    site.pause()
+    assert up.probe.wait_for(lambda s: not s.ok, 10) is not None
+    site.resume()
+    site.resume()
+    again = up.probe.wait_for(lambda s: s.ok, 10)
+    assert again is not None
+    assert site.incarnation() == before
+    up.site.check()
+
+
+def test_the_kernel_holds_the_target_to_a_memory_limit(runtime: Runtime, up: Up) -> None:
+    target = Catalogue.here().target("channel")
+    assert MemoryLimited in runtime.capabilities(target), "run the tests where groups can be made"
+    site = up.site
+    assert isinstance(site, MemoryLimited)
+    before = site.memory()
+    assert before.used_bytes > 10 * MIB
+    site.limit_memory(before.used_bytes // MIB * MIB + 128 * MIB)
+    assert site.memory().limit_bytes == before.used_bytes // MIB * MIB + 128 * MIB
+    assert site.wait_exit(0.2) is None
+    site.limit_memory(None)
+    assert site.memory().limit_bytes == before.limit_bytes
+
+
+def test_a_target_over_its_limit_is_killed_by_the_kernel(up: Up) -> None:
+    site = up.site
+    assert isinstance(site, MemoryLimited)
+    before = site.memory()
+    site.limit_memory(before.used_bytes + 4 * MIB)
+    filler = overfill(up)
+    ended = site.wait_exit(30)
+    filler.join()
+    assert ended is not None
+    assert ended.code == 128 + SIGKILL
+    assert site.memory().oom_kills > before.oom_kills
+    up.site.check()
+    site.limit_memory(None)
+    site.start()
+    assert up.probe.wait_for(lambda s: s.ok, 5) is not None
+
+
+def overfill(up: Up) -> threading.Thread:
+    """Send the target more than it has memory for, from a thread."""
+
+    event = '{"producer": 0, "sequence": %d, "payload": "' + "x" * MIB + '"}'
+    body = "[" + ",".join(event % sequence for sequence in range(40)) + "]"
+    request = urllib.request.Request(f"{up.site.base_url}/events", body.encode())
+
+    def fill() -> None:
+        with suppress(OSError, HTTPException):
+            urllib.request.urlopen(request, timeout=10).close()
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    return thread
+
+
+def test_a_replaced_target_is_another_one_in_the_same_place(up: Up) -> None:
+    site = up.site
+    assert isinstance(site, Replaceable)
+    before, first = site.incarnation(), up.probe.wait_for(lambda s: s.ok, 5)
+    stopped = site.replace(10)
+    assert stopped.exit.code == 0
+    assert site.incarnation() != before
+    again = up.probe.wait_for(lambda s: s.ok, 5)
+    assert first is not None
+    assert again is not None
+    assert again.boot_id != first.boot_id
+    assert "shutting down" in (up.folder / "logs" / "target.log").read_text()
+
+
+def test_a_killed_server_comes_back_with_its_data_at_its_address(up: Up) -> None:
+    site = up.site
+    assert isinstance(site, ServersKillable)
+    url = up.site.endpoints["postgres"].direct["url"]
+    with psycopg.connect(url) as connection:
+        connection.execute("create table kept (n int)")
+    assert site.kill_server("postgres").code == 128 + SIGKILL
+    up.site.check()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(url, connect_timeout=2)
+    site.start_server("postgres")
+    with psycopg.connect(url) as connection:
+        assert connection.execute("select count(*) from kept").fetchone() == (0,)
+    up.site.check()
+
+
+def test_what_the_target_writes_into_the_run_folder_is_there(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    target = Catalogue.here().target("channel")
+    assert target.start is not None
+    script = "echo written > {run_folder}/mark; exec {python} -m targets.dispatcher"
+    start = target.start.model_copy(update={"command": ("/bin/sh", "-c", script)})
+    with _up(runtime, tmp_path, target.model_copy(update={"start": start})):
+        assert (tmp_path / "target" / "mark").read_text() == "written\n"
+
+
 def test_each_server_has_a_log_in_the_run_folder(up: Up) -> None:
     for name in ("postgres", "toxiproxy", "target"):
         assert (up.folder / "logs" / f"{name}.log").exists()
@@ -200,8 +337,7 @@ def test_a_target_that_never_gets_ready_is_stopped_again(runtime: Runtime, tmp_p
 def test_a_server_that_does_not_start_says_why(
     runtime: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    redis = discover()["redis"]
-    monkeypatch.setattr(type(redis), "prepare", lambda *_: None)
+    monkeypatch.setattr("harness.services.redis._CONFIGURATION", "no-such-setting yes\n")
     with (
         pytest.raises(ServiceError, match="redis ended with exit code 1 while starting"),
         _up(runtime, tmp_path, Catalogue.here().target("redis")),

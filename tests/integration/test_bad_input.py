@@ -15,7 +15,7 @@ from harness.cache import cache_root
 from harness.errors import UnavailableError
 from harness.ownership import Owner
 from harness.runtimes._processes import marked
-from harness.runtimes.local import _state_folder
+from harness.runtimes._state import state_folder
 from tests.integration.conftest import Done, harness
 
 RUN = ("run", "control", "--runtime", "local")
@@ -139,7 +139,7 @@ def test_no_disk_space(monkeypatch: pytest.MonkeyPatch) -> None:
     full = type(usage)(usage.total, usage.total, 10 * 2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     with pytest.raises(UnavailableError, match=r"has 10 MiB free, and a run needs 500 MiB"):
-        _state_folder(Owner.this_process("full"))
+        state_folder(Owner.this_process("full"), "local")
     assert not list((cache_root() / "state" / "local").glob("full-*"))
 
 

@@ -1,0 +1,68 @@
+"""The target is cut off from the network of its servers and producers, then connected again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from harness.faults._lives import Before, capable, did, no_parameters, recorded, seen_again
+from harness.model import Evidence
+from harness.site import Disconnectable, Site
+
+NAME = "disconnect"
+
+
+class Disconnect:
+    """Cuts the target off.
+
+    Evidence: what the engine says of the network's members, its record, and the gap in the
+    health probe, whose way to the target is cut too.
+    """
+
+    needs: tuple[type, ...] = (Disconnectable,)
+
+    def __init__(self) -> None:
+        self._before: Before | None = None
+        self._cut_ns = 0
+
+    def inject(self, site: Site) -> list[Evidence]:
+        """Cut it off."""
+        target = capable(site, Disconnectable, NAME)
+        self._before = Before.look(target, site.probe.samples())
+        target.disconnect()
+        self._cut_ns = time.time_ns()
+        member = target.connected()
+        cut = Evidence(
+            source="network-members",
+            claim="the target is not in the network of the run",
+            value="it is in it" if member else "it is not in it",
+            holds=not member,
+            at_ns=self._cut_ns,
+        )
+        claim = "the engine disconnected it"
+        return [cut, *recorded(site, self._before.at_ns, claim, did("network disconnect"))]
+
+    def heal(self, site: Site) -> list[Evidence]:
+        """Connect it again."""
+        target = capable(site, Disconnectable, NAME)
+        target.reconnect()
+        if self._before is None or not self._cut_ns:
+            return []
+        again = seen_again(site)
+        until_ns = again.asked_ns if again else time.time_ns()
+        window = [s for s in site.probe.samples() if self._cut_ns < s.asked_ns < until_ns]
+        silence = Evidence(
+            source="health-probe",
+            claim="the target could not be reached while it was cut off, and again afterwards",
+            value=f"{sum(s.ok for s in window)} of {len(window)} probes answered",
+            holds=bool(window) and again is not None and not any(s.ok for s in window),
+            at_ns=until_ns,
+        )
+        claim = "the engine connected it again"
+        return [silence, *recorded(site, self._cut_ns, claim, did("network connect"))]
+
+
+def build(parameters: Mapping[str, str | int | float]) -> Disconnect:
+    """Return the fault; it takes no parameters."""
+    no_parameters(NAME, parameters)
+    return Disconnect()
