@@ -20,11 +20,10 @@ OPTIONS := --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(foreach t,$(TARGE
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{sub("%","NAME",$$1); printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "settings: RUNTIME=auto|local  SEED=42  TARGET='channel redis'  PYTHON=python3.12"
+	@echo "settings: RUNTIME=auto|local|docker  SEED=42  TARGET='channel redis'  PYTHON=python3.12"
 
 .PHONY: experiment-%
 experiment-%: $(READY) ## run one experiment, e.g. make experiment-crash
-	@$(BIN)/python -m harness.services
 	@$(BIN)/harness run $* $(OPTIONS)
 
 .PHONY: test
@@ -54,6 +53,18 @@ doctor: $(READY) ## say what this machine can run
 .PHONY: servers
 servers: $(READY) ## bring the real servers into the cache
 	@$(BIN)/python -m harness.services
+
+.PHONY: images
+images: $(READY) ## build the container images
+	@$(BIN)/harness images
+
+.PHONY: docker-engine
+docker-engine: $(READY) ## install and start a Docker engine where there is none
+	@$(BIN)/python -m harness.docker_engine
+
+.PHONY: docker-engine-stop
+docker-engine-stop: $(READY) ## stop the engine that make docker-engine started
+	@$(BIN)/python -m harness.docker_engine --stop
 
 .PHONY: recover
 recover: $(READY) ## remove what a killed harness left behind

@@ -6,6 +6,7 @@ Heavy modules are imported where they are used, so that ``--help`` answers at on
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import signal
 import sys
@@ -205,16 +206,24 @@ def doctor() -> None:
         name: load(runtimes, name, "runtime").RUNTIME.unavailable() for name in names_in(runtimes)
     }
     servers = rooms.service_findings(discover())
-    findings = [
-        *rooms.machine_findings(cache_root()),
-        *rooms.runtime_findings(available),
-        *servers,
-    ]
-    rooms.show(findings, OUT)
+    machine = rooms.machine_findings(cache_root())
+    rooms.show([*machine, *rooms.runtime_findings(available), *servers], OUT)
     if any(not finding.fine for finding in servers):
         OUT.print("Missing servers come by themselves with the next run, or by `make servers`.")
-    fine = all(finding.fine for finding in findings)
+    # One runtime is enough.
+    fine = all(each.fine for each in [*machine, *servers]) and None in available.values()
     raise typer.Exit(ExitCode.WITHIN_BUDGET if fine else ExitCode.HARNESS_ERROR)
+
+
+@app.command()
+def images() -> None:
+    """Build the images for containers, unless they are there."""
+    from harness.catalogue import Catalogue
+    from harness.services import discover
+
+    catalogue = Catalogue.here()
+    targets = [catalogue.target(name) for name in catalogue.target_names()]
+    _runtime("docker").prepare(list(discover().values()), targets, _say)
 
 
 @app.command()
@@ -242,14 +251,16 @@ def _runtime(name: str) -> Runtime:
         if why := chosen.unavailable():
             raise UsageError(f"runtime {name} is not available: {why}")
         return chosen
-    whys = []
+    whys: list[str] = []
     # Containers isolate better than processes, so they come first where there are both.
     for candidate in sorted(names_in(runtimes), key=lambda name: name == "local"):
         chosen = load(runtimes, candidate, "runtime").RUNTIME
         why = chosen.unavailable()
         if why is None:
+            reason = f"not {'; '.join(whys)}" if whys else "its engine answers"
+            _say(f"runtime {candidate}: {reason}")
             return chosen
-        whys.append(why)
+        whys.append(f"{candidate}, since {why}")
     raise UsageError("no runtime is available here: " + "; ".join(whys))
 
 
@@ -269,15 +280,18 @@ def _runnable(asked: Sequence[Cell], runtime: Runtime) -> list[Cell]:
 
 def _prepare(runtime: Runtime, cells: Sequence[Cell]) -> None:
     """Bring the servers or images that the cells need, unless they are there."""
+    from harness.ownership import MARK, Owner
     from harness.run import services_of
 
+    # What is started from here on is found by `recover` if this process is killed.
+    os.environ[MARK] = Owner.this_process("install").mark
     services = {name: each for cell in cells for name, each in services_of(cell).items()}
     targets = {cell.target.name: cell.target for cell in cells}
-    runtime.prepare(
-        list(services.values()),
-        list(targets.values()),
-        lambda text: ERR.print(text, highlight=False),
-    )
+    runtime.prepare(list(services.values()), list(targets.values()), _say)
+
+
+def _say(text: str) -> None:
+    ERR.print(text, highlight=False, soft_wrap=True)
 
 
 def _recover(runtime: Runtime) -> None:

@@ -45,12 +45,16 @@ class Disconnect:
     def heal(self, site: Site) -> list[Evidence]:
         """Connect it again."""
         target = capable(site, Disconnectable, NAME)
+        until_ns = time.time_ns()
         target.reconnect()
         if self._before is None or not self._cut_ns:
             return []
         again = seen_again(site)
-        until_ns = again.asked_ns if again else time.time_ns()
-        window = [s for s in site.probe.samples() if self._cut_ns < s.asked_ns < until_ns]
+        window = [
+            s
+            for s in site.probe.samples()
+            if self._cut_ns < s.asked_ns and s.answered_ns < until_ns
+        ]
         silence = Evidence(
             source="health-probe",
             claim="the target could not be reached while it was cut off, and again afterwards",

@@ -5,14 +5,12 @@ start, ready, kill, restart, logs, a helper process, and nothing left at the end
 
 from __future__ import annotations
 
-import os
 import socket
 import threading
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -22,12 +20,8 @@ import pytest
 from harness import runtimes
 from harness.catalogue import Catalogue
 from harness.errors import ServiceError, TargetError
-from harness.narrator import Silent
-from harness.plugins import load, names_in
-from harness.probe import HealthProbe
-from harness.runtime import Order, RunningSite, Runtime
-from harness.services import discover
-from harness.services.toxiproxy import Proxies
+from harness.plugins import names_in
+from harness.runtime import Runtime
 from harness.site import (
     Killable,
     MemoryLimited,
@@ -37,29 +31,16 @@ from harness.site import (
     Startable,
     Stoppable,
 )
-from harness.target import Target
+from tests.sites import RUN, Up, runtime_named, up_on
 
 SIGKILL = 9
 MIB = 2**20
-RUN = f"contract-{os.getpid()}"
 
 
 @pytest.fixture(params=names_in(runtimes))
 def runtime(request: pytest.FixtureRequest) -> Runtime:
-    """A runtime; one that is not available fails, for a skip would hide it."""
-    chosen: Runtime = load(runtimes, request.param, "runtime").RUNTIME
-    why = chosen.unavailable()
-    assert why is None, why
-    return chosen
-
-
-@dataclass(frozen=True, slots=True)
-class Up:
-    """A site that is up, with the probe that watches it."""
-
-    site: RunningSite
-    probe: HealthProbe
-    folder: Path
+    """A runtime; in CI one that is not available fails, for a skip would hide it."""
+    return runtime_named(request.param)
 
 
 def assert_nothing_to_recover(runtime: Runtime) -> None:
@@ -67,33 +48,9 @@ def assert_nothing_to_recover(runtime: Runtime) -> None:
     assert [line for line in runtime.recover() if RUN in line] == []
 
 
-@contextmanager
-def _up(runtime: Runtime, folder: Path, target: Target) -> Iterator[Up]:
-    services = discover()
-    probes: list[HealthProbe] = []
-
-    def probe_for(base_url: str) -> HealthProbe:
-        probes.append(HealthProbe(base_url, target.http, folder / "probe.jsonl"))
-        return probes[0]
-
-    order = Order(
-        run_id=f"{RUN}-{time.time_ns()}",
-        folder=folder,
-        target=target,
-        services=[services[name] for name in target.services],
-        proxy=services["toxiproxy"] if target.proxied else None,
-        proxy_control=Proxies,
-        settings={"DISPATCHER_HANDLER__TIME_S": "0.01"},
-        probe=probe_for,
-        say=Silent().say,
-    )
-    with runtime.open(order) as site, probes[0] as probe:
-        yield Up(site, probe, folder)
-
-
 @pytest.fixture
 def up(runtime: Runtime, tmp_path: Path) -> Iterator[Up]:
-    with _up(runtime, tmp_path, Catalogue.here().target("channel")) as up:
+    with up_on(runtime, tmp_path, Catalogue.here().target("channel")) as up:
         yield up
 
 
@@ -277,7 +234,7 @@ def test_what_the_target_writes_into_the_run_folder_is_there(
     assert target.start is not None
     script = "echo written > {run_folder}/mark; exec {python} -m targets.dispatcher"
     start = target.start.model_copy(update={"command": ("/bin/sh", "-c", script)})
-    with _up(runtime, tmp_path, target.model_copy(update={"start": start})):
+    with up_on(runtime, tmp_path, target.model_copy(update={"start": start})):
         assert (tmp_path / "target" / "mark").read_text() == "written\n"
 
 
@@ -301,7 +258,7 @@ def test_a_helper_process_runs_and_can_be_ended(up: Up) -> None:
 
 def test_nothing_is_left_at_the_end(runtime: Runtime, tmp_path: Path) -> None:
     target = Catalogue.here().target("redis")
-    with _up(runtime, tmp_path, target) as up:
+    with up_on(runtime, tmp_path, target) as up:
         addresses = [endpoint.outside for endpoint in up.site.endpoints.values()]
         port = int(up.site.base_url.rpartition(":")[2])
     for host, number in [("127.0.0.1", port), *((a.host, a.port) for a in addresses)]:
@@ -313,7 +270,7 @@ def test_nothing_is_left_at_the_end(runtime: Runtime, tmp_path: Path) -> None:
 def test_everything_listens_on_the_loopback_only(runtime: Runtime, tmp_path: Path) -> None:
     import psutil
 
-    with _up(runtime, tmp_path, Catalogue.here().target("redis")) as up:
+    with up_on(runtime, tmp_path, Catalogue.here().target("redis")) as up:
         ports = {endpoint.outside.port for endpoint in up.site.endpoints.values()}
         ports |= {int(endpoint.variables["port"]) for endpoint in up.site.endpoints.values()}
         ports.add(int(up.site.base_url.rpartition(":")[2]))
@@ -328,7 +285,7 @@ def test_a_target_that_never_gets_ready_is_stopped_again(runtime: Runtime, tmp_p
     slow = target.start.model_copy(update={"command": ("/bin/sleep", "60"), "ready_s": 0.5})
     with (
         pytest.raises(TargetError, match=r"asked on http.*, was not ready within 0\.5 s"),
-        _up(runtime, tmp_path, target.model_copy(update={"start": slow})),
+        up_on(runtime, tmp_path, target.model_copy(update={"start": slow})),
     ):
         pass
     assert_nothing_to_recover(runtime)
@@ -340,7 +297,7 @@ def test_a_server_that_does_not_start_says_why(
     monkeypatch.setattr("harness.services.redis._CONFIGURATION", "no-such-setting yes\n")
     with (
         pytest.raises(ServiceError, match="redis ended with exit code 1 while starting"),
-        _up(runtime, tmp_path, Catalogue.here().target("redis")),
+        up_on(runtime, tmp_path, Catalogue.here().target("redis")),
     ):
         pass
     assert_nothing_to_recover(runtime)

@@ -1,0 +1,68 @@
+"""Sites for tests: a real target with its real servers, on any runtime."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness import runtimes
+from harness.narrator import Silent
+from harness.plugins import load
+from harness.probe import HealthProbe
+from harness.runtime import Order, RunningSite, Runtime
+from harness.services import discover
+from harness.services.toxiproxy import Proxies
+from harness.target import Target
+
+RUN = f"contract-{os.getpid()}"
+CI = "LOSSMETER_CI"
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """A site that is up, with the probe that watches it."""
+
+    site: RunningSite
+    probe: HealthProbe
+    folder: Path
+
+
+def runtime_named(name: str) -> Runtime:
+    """Return a runtime; in CI one that is not available fails, for a skip would hide it."""
+    chosen: Runtime = load(runtimes, name, "runtime").RUNTIME
+    why = chosen.unavailable()
+    if why is not None and not os.environ.get(CI):
+        pytest.skip(why)
+    assert why is None, why
+    return chosen
+
+
+@contextmanager
+def up_on(runtime: Runtime, folder: Path, target: Target, **settings: str) -> Iterator[Up]:
+    """Bring up a target on a runtime."""
+    services = discover()
+    probes: list[HealthProbe] = []
+
+    def probe_for(base_url: str) -> HealthProbe:
+        probes.append(HealthProbe(base_url, target.http, folder / "probe.jsonl"))
+        return probes[0]
+
+    order = Order(
+        run_id=f"{RUN}-{time.time_ns()}",
+        folder=folder,
+        target=target,
+        services=[services[name] for name in target.services],
+        proxy=services["toxiproxy"] if target.proxied else None,
+        proxy_control=Proxies,
+        settings={"DISPATCHER_HANDLER__TIME_S": "0.01", **settings},
+        probe=probe_for,
+        say=Silent().say,
+    )
+    with runtime.open(order) as site, probes[0] as probe:
+        yield Up(site, probe, folder)
