@@ -2,7 +2,7 @@
 
 from harness.experiment import Experiment, Observed, PlannedFault, Trigger, Variant, steady
 from harness.model import Predicted
-from harness.predict import AtKill, crash
+from harness.predict.crash import AtKill, crash
 
 # 200 events/s against 5 workers of 50 ms: the backlog grows by 100 events/s.
 SETTINGS = {"workers": 5, "handler_time_s": 0.05, "capacity": 1000}

@@ -10,12 +10,13 @@ from harness.errors import HarnessError
 from harness.facts import Facts, FaultRecord
 from harness.ledger import stats
 from harness.ledger.collected import Collected
+from harness.ledger.measures import MEASURES, Shown
 from harness.ledger.reconcile import reconcile
 from harness.ledger.records import Held, Ledger, Told
 from harness.ledger.selfproof import Check, prove
 from harness.load.reading import Journals, read_journals
-from harness.model import Counts, Evidence, Predicted
-from harness.result import LoadFigures, LostWhere, Result
+from harness.model import Counts, Evidence, Expected, Predicted
+from harness.result import Comparison, LoadFigures, LostWhere, Result
 
 INDEPENDENT_SOURCES = 2
 
@@ -84,7 +85,9 @@ def _result(facts: Facts, read: _Read) -> Result:
     judgement = judge(ledger.counts, facts.budget, findings)
     figures = stats.load_figures(told)
     load = LoadFigures(rate_asked_per_s=facts.rate_per_s, **(asdict(figures) if figures else {}))
+    comparisons = _comparisons(facts, read)
     difference, holds = _prediction(facts.predicted, ledger, read.held)
+    marks = [mark for mark in (holds, *(c.holds for c in comparisons)) if mark is not None]
     return _base(facts).model_copy(
         update={
             "verdict": judgement.verdict,
@@ -98,7 +101,8 @@ def _result(facts: Facts, read: _Read) -> Result:
             ),
             "extra_rows": ledger.extra_rows,
             "difference": difference,
-            "prediction_holds": holds,
+            "prediction_holds": all(marks) if marks else None,
+            "comparisons": comparisons,
             "self_proof": [str(check) for check in read.checks],
             "recovery_s": recovery_s,
             "load": load,
@@ -221,3 +225,31 @@ def _prediction(
     if predicted.duplicated_max is not None:
         holds &= ledger.counts.duplicated <= predicted.duplicated_max
     return difference, holds
+
+
+def _comparisons(facts: Facts, read: _Read) -> list[Comparison]:
+    """Return each further figure of the prediction beside the same measured."""
+    if facts.predicted is None or read.held is None:
+        return []
+    told = Told(read.journals.intents, read.journals.outcomes)
+    shown = Shown(told, read.held, read.ledger.counts)
+    return [
+        _comparison(expected, shown, read.ledger.not_measured)
+        for expected in facts.predicted.figures
+    ]
+
+
+def _comparison(expected: Expected, shown: Shown, not_measured: frozenset[str]) -> Comparison:
+    measure = MEASURES[expected.name]
+    measured = None if expected.name in not_measured else measure.read(shown)
+    difference = None if measured is None else measured - expected.value
+    return Comparison(
+        name=expected.name,
+        unit=measure.unit,
+        predicted=expected.value,
+        measured=measured,
+        difference=difference,
+        tolerance=expected.tolerance,
+        reason=expected.reason,
+        holds=None if difference is None else abs(difference) <= expected.tolerance,
+    )

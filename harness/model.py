@@ -84,6 +84,23 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """One figure that the model expects of a run, beside the loss.
+
+    Attributes:
+        name: a measure of ``harness.ledger.measures``, e.g. ``refused``.
+        value: in the measure's own unit.
+        tolerance: by how much a measurement may differ, in the same unit.
+        reason: why by so much.
+    """
+
+    name: str
+    value: float
+    tolerance: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Predicted:
     """What the model says a run should show; ``None`` where it says nothing.
 
@@ -92,6 +109,7 @@ class Predicted:
         lost_tolerance: events by which a measurement may differ, with its reason.
         duplicated_max: events at most persisted more than once.
         basis: one sentence with the numbers that went in.
+        figures: what else is expected.
     """
 
     lost: int | None = None
@@ -99,6 +117,7 @@ class Predicted:
     tolerance_reason: str = ""
     duplicated_max: int | None = None
     basis: str = ""
+    figures: tuple[Expected, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,22 @@ class LoadFigures(BaseModel):
     latency_p999_ms: float | None = None
 
 
+class Comparison(BaseModel):
+    """A figure predicted beside the same measured; a miss marks the prediction, no verdict.
+
+    ``measured`` is None where the run does not show it, and then nothing ``holds``.
+    """
+
+    name: str
+    unit: str
+    predicted: float
+    measured: float | None
+    difference: float | None
+    tolerance: float
+    reason: str
+    holds: bool | None
+
+
 class Result(BaseModel):
     """The judgement of one run, with what it rests on."""
 
@@ -65,6 +81,7 @@ class Result(BaseModel):
     predicted: Predicted | None = None
     difference: int | None = None
     prediction_holds: bool | None = None
+    comparisons: list[Comparison] = []
     evidence: list[Evidence] = []
     self_proof: list[str] = []
     budget: Budget | None = None

@@ -75,6 +75,9 @@ class Runtime(Protocol):
 
     name: str
 
+    preference: int | None
+    """How early ``auto`` asks it, the highest first; None where it must be named."""
+
     def unavailable(self) -> str | None:
         """Return one sentence saying why this machine cannot, or None."""
 

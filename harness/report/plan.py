@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from harness.predict import Dispatcher, recommended_backend
+from harness.predict.queue import Dispatcher, recommended_backend
 
 
 def plan_table(dispatcher: Dispatcher, queued: int) -> Table:

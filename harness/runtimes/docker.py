@@ -532,6 +532,8 @@ class DockerRuntime:
     """Brings up sites of containers."""
 
     name = "docker"
+    # Containers isolate better than processes.
+    preference: int | None = 1
 
     def unavailable(self) -> str | None:
         """Return why no Docker engine can be used, or None."""

@@ -354,6 +354,7 @@ class LocalRuntime:
     """Brings up sites of local processes."""
 
     name = "local"
+    preference: int | None = 0
 
     def unavailable(self) -> str | None:
         """Return why this machine cannot run local processes as the harness needs them."""

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.predict import AtKill, Dispatcher, crash, recommended_backend
+from harness.predict.crash import AtKill, crash
+from harness.predict.queue import Dispatcher, recommended_backend
 
 TODAY = Dispatcher(rate_per_s=200)
 SLOW = Dispatcher(rate_per_s=200, handler_time_s=2 + 3 + 1)

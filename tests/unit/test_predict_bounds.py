@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UsageError
-from harness.predict import AtKill, Dispatcher, crash, recommended_backend
+from harness.predict.crash import AtKill, crash
+from harness.predict.queue import Dispatcher, recommended_backend
 
 FIELDS = ("rate_per_s", "workers", "handler_time_s", "capacity", "push_timeout_s", "grace_s")
 

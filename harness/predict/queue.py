@@ -10,11 +10,6 @@ import math
 from dataclasses import dataclass
 
 from harness.errors import UsageError
-from harness.model import Predicted
-
-# Between the last look at the target and the kill, events still come and go: one interval of
-# the health probe, its answer, and the signal's own way.
-LOOK_S = 0.03
 
 MEDIUM_RATE_PER_S = 200
 HIGH_RATE_PER_S = 2000
@@ -41,12 +36,12 @@ class Dispatcher:
     grace_s: float = 2.0
 
     def __post_init__(self) -> None:
-        _require(self.rate_per_s > 0, "rate", self.rate_per_s, "above 0 events/s")
-        _require(self.workers >= 1, "workers", self.workers, "1 or more")
-        _require(self.handler_time_s > 0, "handler time", self.handler_time_s, "above 0 s")
-        _require(self.capacity >= 1, "capacity", self.capacity, "1 or more events")
-        _require(self.push_timeout_s >= 0, "push time-out", self.push_timeout_s, "0 s or more")
-        _require(self.grace_s >= 0, "grace", self.grace_s, "0 s or more")
+        require(self.rate_per_s > 0, "rate", self.rate_per_s, "above 0 events/s")
+        require(self.workers >= 1, "workers", self.workers, "1 or more")
+        require(self.handler_time_s > 0, "handler time", self.handler_time_s, "above 0 s")
+        require(self.capacity >= 1, "capacity", self.capacity, "1 or more events")
+        require(self.push_timeout_s >= 0, "push time-out", self.push_timeout_s, "0 s or more")
+        require(self.grace_s >= 0, "grace", self.grace_s, "0 s or more")
 
     @property
     def basis(self) -> str:
@@ -97,19 +92,19 @@ class Dispatcher:
         """
         if queued is None:
             queued = self.capacity if self.backlog_growth_per_s else 0
-        _require(0 <= queued <= self.capacity, "queued", queued, f"0 to {self.capacity}")
+        require(0 <= queued <= self.capacity, "queued", queued, f"0 to {self.capacity}")
         # Below capacity only part of the workers are busy: Little's law.
         busy = math.ceil(min(self.workers, self.rate_per_s * self.handler_time_s))
         return queued + (self.workers if queued else busy)
 
     def grace_loss(self, queued: int) -> int:
         """Return what is left, and lost, when the grace after SIGTERM is over."""
-        _require(0 <= queued <= self.capacity, "queued", queued, f"0 to {self.capacity}")
+        require(0 <= queued <= self.capacity, "queued", queued, f"0 to {self.capacity}")
         return queued - math.floor(min(queued, self.grace_s * self.service_rate_per_s))
 
     def drain_s(self, queued: int) -> float:
         """Return how long the workers need for what is queued, in seconds."""
-        _require(queued >= 0, "queued", queued, "0 or more events")
+        require(queued >= 0, "queued", queued, "0 or more events")
         return queued / self.service_rate_per_s
 
 
@@ -119,7 +114,7 @@ def recommended_backend(rate_per_s: float) -> str:
     Raises:
         UsageError: the rate is not above 0.
     """
-    _require(rate_per_s > 0, "rate", rate_per_s, "above 0 events/s")
+    require(rate_per_s > 0, "rate", rate_per_s, "above 0 events/s")
     if rate_per_s < MEDIUM_RATE_PER_S:
         return "channel + retry + alerts"
     if rate_per_s <= HIGH_RATE_PER_S:
@@ -127,72 +122,11 @@ def recommended_backend(rate_per_s: float) -> str:
     return "Kafka + retry + full monitoring"
 
 
-@dataclass(frozen=True, slots=True)
-class AtKill:
-    """What is known of a target at the moment it is killed.
+def require(fine: bool, name: str, value: float, right: str) -> None:
+    """Check one number of the model.
 
-    Attributes:
-        queue_length, in_flight: its own last word; None where it does not tell.
-        rate_per_s: events offered per second.
-        workers: how many it has; None when unknown.
-        blind_s: seconds between that word and the kill.
+    Raises:
+        UsageError: it is not ``fine``, or not finite; ``right`` says what would be.
     """
-
-    queue_length: int | None
-    in_flight: int | None
-    rate_per_s: float
-    workers: int | None
-    blind_s: float
-
-
-def crash(at: AtKill, queue_survives: bool | None, in_hand_survives: bool | None) -> Predicted:
-    """Predict what a kill loses and duplicates.
-
-    Args:
-        at: the target at the kill.
-        queue_survives: what is queued outlives the process; None when unknown.
-        in_hand_survives: so does what workers hold, and it is delivered again.
-    """
-    if queue_survives is None or in_hand_survives is None:
-        return Predicted(basis="the target file does not say what survives a crash")
-    hands = at.workers if at.workers is not None else at.in_flight
-    if queue_survives and in_hand_survives:
-        return Predicted(
-            lost=0,
-            duplicated_max=hands,
-            basis=f"queue and hands outlive the process; up to {hands} in hand come twice",
-        )
-    if queue_survives:
-        return _in_hand_only(at, hands)
-    if at.queue_length is None:
-        return Predicted(basis="the target does not tell its queue length")
-    in_hand = 0 if in_hand_survives else at.in_flight or 0
-    passing = math.ceil(at.rate_per_s * (at.blind_s + LOOK_S))
-    return Predicted(
-        lost=at.queue_length + in_hand,
-        lost_tolerance=(hands or 0) + passing,
-        tolerance_reason=(
-            f"{hands or 0} in the workers' hands may just have been persisted, and up to "
-            f"{passing} events came in between the last look and the kill"
-        ),
-        duplicated_max=hands if in_hand_survives else 0,
-        basis=f"{at.queue_length} queued and {in_hand} in hand at the last look",
-    )
-
-
-def _in_hand_only(at: AtKill, hands: int | None) -> Predicted:
-    if hands is None:
-        return Predicted(basis="the target file does not say how many workers there are")
-    in_hand = min(hands, at.in_flight if at.in_flight is not None else hands)
-    return Predicted(
-        lost=in_hand,
-        lost_tolerance=hands,
-        tolerance_reason="each worker may just have persisted what it holds, or just taken one",
-        duplicated_max=0,
-        basis=f"the queue outlives the process, the {in_hand} in hand at the last look do not",
-    )
-
-
-def _require(fine: bool, name: str, value: float, right: str) -> None:
     if not fine or not math.isfinite(value):
         raise UsageError(f"{name} is {value:g}; it must be {right if not fine else 'finite'}")

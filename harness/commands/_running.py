@@ -1,0 +1,62 @@
+"""Running cells one after the other, as ``run`` and others do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from harness.commands._shared import ERR, say
+
+if TYPE_CHECKING:
+    from harness.catalogue import Catalogue, Cell
+    from harness.result import Result
+    from harness.runtime import Runtime
+
+
+def runnable(asked: Sequence[Cell], runtime: Runtime) -> list[Cell]:
+    """Return the cells that the runtime can run; name the others and why."""
+    from harness.run import check
+
+    ready = []
+    for cell in asked:
+        why = check(cell, runtime)
+        if why is None:
+            ready.append(cell)
+        else:
+            ERR.print(f"[yellow]skipped[/yellow] {cell.name} on {cell.target.name}: {why}")
+    return ready
+
+
+def prepare(runtime: Runtime, cells: Sequence[Cell]) -> None:
+    """Bring the servers or images that the cells need, unless they are there."""
+    from harness.ownership import MARK, Owner
+    from harness.run import services_of
+
+    # What is started from here on is found by `recover` if this process is killed.
+    os.environ[MARK] = Owner.this_process("install").mark
+    services = {name: each for cell in cells for name, each in services_of(cell).items()}
+    targets = {cell.target.name: cell.target for cell in cells}
+    runtime.prepare(list(services.values()), list(targets.values()), say)
+
+
+def recover(runtime: Runtime) -> None:
+    """Remove what killed runs left on a runtime, and tell it."""
+    for line in runtime.recover():
+        ERR.print(f"removed what a killed run left: {line}", highlight=False)
+
+
+def run_all(
+    cells: Sequence[Cell], runtime: Runtime, seed: int, catalogue: Catalogue
+) -> Iterator[Result]:
+    """Run each cell; an instrument's failure in one does not stop the others."""
+    from harness.report.console import ConsoleNarrator
+    from harness.run import Ask
+    from harness.run import run as run_cell
+
+    for cell in cells:
+        title = f"{cell.name} × {cell.target.name}"
+        with ConsoleNarrator(ERR, title) as narrator:
+            result = run_cell(Ask(cell, runtime, seed, catalogue.runs, narrator))
+            narrator.say(f"{result.verdict}: {result.reason}")
+        yield result

@@ -1,0 +1,70 @@
+"""The figures by which a prediction is compared with a run, each by its name.
+
+A measure takes what a run showed and returns a number, or None where the run does not show
+it. Adding one is a function and its line in ``MEASURES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.ledger.records import Held, Records, Told
+from harness.model import Counts, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a run showed.
+
+    Attributes:
+        told: intents and outcomes.
+        held: what was persisted.
+        counts: the classes of the ledger.
+    """
+
+    told: Told
+    held: Held
+    counts: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One figure: how it is read off a run, and in which unit."""
+
+    read: Callable[[Shown], float | None]
+    unit: str
+
+
+def _class(name: str) -> Measure:
+    return Measure(lambda shown: float(getattr(shown.counts, name)), "events")
+
+
+def _first_refusal_s(shown: Shown) -> float | None:
+    """Return when the first refusal came, in seconds after the first event was due."""
+    refused = shown.told.outcomes[shown.told.outcomes["status"] == Status.REFUSED]
+    if not len(refused):
+        return None
+    return float(refused["done_ns"].min() - _began_ns(shown.told.intents)) / 1e9
+
+
+def _throughput_per_s(shown: Shown) -> float | None:
+    """Return the rows persisted per second between the first and the last."""
+    at_ns: npt.NDArray[np.int64] = shown.held.rows["persisted_ns"]
+    if len(at_ns) < 2 or at_ns.min() == at_ns.max():
+        return None
+    return float((len(at_ns) - 1) / ((at_ns.max() - at_ns.min()) / 1e9))
+
+
+def _began_ns(intents: Records) -> int:
+    return int(intents["scheduled_ns"].min())
+
+
+MEASURES: Mapping[str, Measure] = {
+    **{name: _class(name) for name in Counts().as_dict()},
+    "first_refusal_s": Measure(_first_refusal_s, "s"),
+    "throughput_per_s": Measure(_throughput_per_s, "events/s"),
+}

@@ -1,0 +1,78 @@
+"""What a kill loses and duplicates."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from harness.model import Predicted
+
+# Between the last look at the target and the kill, events still come and go: one interval of
+# the health probe, its answer, and the signal's own way.
+LOOK_S = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class AtKill:
+    """What is known of a target at the moment it is killed.
+
+    Attributes:
+        queue_length, in_flight: its own last word; None where it does not tell.
+        rate_per_s: events offered per second.
+        workers: how many it has; None when unknown.
+        blind_s: seconds between that word and the kill.
+    """
+
+    queue_length: int | None
+    in_flight: int | None
+    rate_per_s: float
+    workers: int | None
+    blind_s: float
+
+
+def crash(at: AtKill, queue_survives: bool | None, in_hand_survives: bool | None) -> Predicted:
+    """Predict what a kill loses and duplicates.
+
+    Args:
+        at: the target at the kill.
+        queue_survives: what is queued outlives the process; None when unknown.
+        in_hand_survives: so does what workers hold, and it is delivered again.
+    """
+    if queue_survives is None or in_hand_survives is None:
+        return Predicted(basis="the target file does not say what survives a crash")
+    hands = at.workers if at.workers is not None else at.in_flight
+    if queue_survives and in_hand_survives:
+        return Predicted(
+            lost=0,
+            duplicated_max=hands,
+            basis=f"queue and hands outlive the process; up to {hands} in hand come twice",
+        )
+    if queue_survives:
+        return _in_hand_only(at, hands)
+    if at.queue_length is None:
+        return Predicted(basis="the target does not tell its queue length")
+    in_hand = 0 if in_hand_survives else at.in_flight or 0
+    passing = math.ceil(at.rate_per_s * (at.blind_s + LOOK_S))
+    return Predicted(
+        lost=at.queue_length + in_hand,
+        lost_tolerance=(hands or 0) + passing,
+        tolerance_reason=(
+            f"{hands or 0} in the workers' hands may just have been persisted, and up to "
+            f"{passing} events came in between the last look and the kill"
+        ),
+        duplicated_max=hands if in_hand_survives else 0,
+        basis=f"{at.queue_length} queued and {in_hand} in hand at the last look",
+    )
+
+
+def _in_hand_only(at: AtKill, hands: int | None) -> Predicted:
+    if hands is None:
+        return Predicted(basis="the target file does not say how many workers there are")
+    in_hand = min(hands, at.in_flight if at.in_flight is not None else hands)
+    return Predicted(
+        lost=in_hand,
+        lost_tolerance=hands,
+        tolerance_reason="each worker may just have persisted what it holds, or just taken one",
+        duplicated_max=0,
+        basis=f"the queue outlives the process, the {in_hand} in hand at the last look do not",
+    )
