@@ -26,6 +26,7 @@ COMMAND = (sys.executable, "-m", "harness.cli")
 class Done:
     """A harness that ended."""
 
+    pid: int
     code: int
     out: str
     err: str
@@ -38,15 +39,7 @@ class Done:
 
 def harness(*arguments: str, timeout_s: float = 280) -> Done:
     """Run the harness to its end."""
-    done = subprocess.run(
-        [*COMMAND, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-        env={**os.environ, "COLUMNS": "200"},
-    )
-    return Done(done.returncode, done.stdout, done.stderr)
+    return Running(*arguments).end(timeout_s)
 
 
 class Running:
@@ -74,8 +67,20 @@ class Running:
         self.popen.send_signal(number)
 
     def end(self, timeout_s: float = 60) -> Done:
-        out, err = self.popen.communicate(timeout=timeout_s)
-        return Done(self.popen.returncode, out, err)
+        try:
+            out, err = self.popen.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            self.abandon()
+            raise
+        return Done(self.popen.pid, self.popen.returncode, out, err)
+
+    def abandon(self) -> None:
+        """End it and all that it started, whatever state they are in."""
+        if self.popen.poll() is None:
+            self.popen.kill()
+            self.popen.communicate()
+        for process in self.processes():
+            process.kill()
 
 
 @pytest.fixture
@@ -88,11 +93,7 @@ def background() -> Iterator[Callable[..., Running]]:
 
     yield start
     for running in started:
-        if running.popen.poll() is None:
-            running.popen.kill()
-        running.popen.communicate()
-        for process in running.processes():
-            process.kill()
+        running.abandon()
 
 
 def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import tempfile
@@ -14,9 +13,8 @@ import pytest
 from harness.cache import cache_root
 from harness.errors import UnavailableError
 from harness.ownership import Owner
-from harness.runtimes._processes import marked
 from harness.runtimes._state import state_folder
-from tests.integration.conftest import Done, harness
+from tests.integration.conftest import Done, harness, left_behind
 
 RUN = ("run", "control", "--runtime", "local")
 
@@ -31,11 +29,6 @@ def _one_sentence(done: Done, code: int, *said: str) -> None:
 
 def _nothing_started(project: Path) -> None:
     assert not list(project.glob("results/runs/*/journal-*"))
-
-
-def _left_running() -> list[Owner]:
-    """Return the marks of processes that are not this test session's own servers."""
-    return [owner for _, owner in marked() if owner.pid != os.getpid()]
 
 
 def _edit(project: Path, old: str, new: str) -> str:
@@ -81,18 +74,19 @@ def test_a_wrong_command_line(project: Path, arguments: tuple[str, ...], said: s
     ],
 )
 def test_a_wrong_target_file(project: Path, old: str, new: str, said: str) -> None:
-    _one_sentence(harness(*RUN, "--target", _edit(project, old, new)), 4, said)
+    done = harness(*RUN, "--target", _edit(project, old, new))
+    _one_sentence(done, 4, said)
     _nothing_started(project)
-    assert not _left_running()
+    assert left_behind(done.pid) == []
 
 
 def test_a_target_that_ends_while_starting_says_why(project: Path) -> None:
-    path = _edit(project, '"channel"\n\n[http]', '"chanel"\n\n[http]')
+    path = _edit(project, '"channel"\n\n[container]', '"chanel"\n\n[container]')
     done = harness(*RUN, "--target", path)
     assert done.code == 3
     assert "ended with exit code 4 while starting" in done.err
     assert "Traceback" not in done.err
-    assert not _left_running()
+    assert left_behind(done.pid) == []
 
 
 def test_a_port_in_use(project: Path) -> None:
@@ -101,7 +95,7 @@ def test_a_port_in_use(project: Path) -> None:
         path = _edit(project, "[start]\n", f"[start]\nport = {port}\n")
         done = harness(*RUN, "--target", path)
     _one_sentence(done, 4, f"start.port {port} on 127.0.0.1 is in use")
-    assert not _left_running()
+    assert left_behind(done.pid) == []
 
 
 def test_an_attached_dispatcher_that_does_not_answer(project: Path) -> None:
