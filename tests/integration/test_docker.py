@@ -1,0 +1,252 @@
+"""The Docker runtime as a user meets it: nothing left behind, strangers untouched, plain words."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import docker
+import pytest
+from docker.errors import NotFound
+from docker.models.containers import Container
+
+from harness.catalogue import Catalogue
+from harness.conduct import build_fault
+from harness.errors import ExitCode, UnavailableError, UsageError
+from harness.experiment import PlannedFault, Trigger
+from harness.runtimes import _docker_engine
+from harness.runtimes._docker_events import RUN_LABEL
+from harness.runtimes._docker_images import LOG_LINES
+from harness.runtimes.docker import DockerSite
+from tests.integration.conftest import Running, harness, loading, until
+from tests.sites import runtime_named, up_on
+
+RUN = ("run", "crash", "--target", "channel", "--variant", "full", "--runtime", "docker")
+CONTROL = ("run", "control", "--target", "channel", "--runtime", "docker", "--json", "-")
+
+
+@pytest.fixture(autouse=True)
+def _engine() -> None:
+    runtime_named("docker")
+
+
+@pytest.fixture
+def client() -> Iterator[docker.DockerClient]:
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+def _of(client: docker.DockerClient, owner_pid: int) -> Sequence[str]:
+    """Return the names of what the runs of one harness have on the engine."""
+    things = [
+        *client.containers.list(all=True, filters={"label": RUN_LABEL}, ignore_removed=True),
+        *client.networks.list(filters={"label": RUN_LABEL}),
+        *client.volumes.list(filters={"label": RUN_LABEL}),
+    ]
+    return [
+        str(thing.name)
+        for thing in things
+        if f":{owner_pid}:" in json.dumps(thing.attrs.get("Labels") or thing.attrs.get("Config"))
+    ]
+
+
+@pytest.fixture
+def stranger(client: docker.DockerClient) -> Iterator[Container]:
+    """A container of somebody else's, in a network of somebody else's."""
+    name = f"stranger-{uuid.uuid4().hex[:8]}"
+    image = next(tag for image in client.images.list("lossmeter/redis") for tag in image.tags)
+    network = client.networks.create(name)
+    container = client.containers.run(image, name=name, network=name, detach=True)
+    yield container
+    container.remove(force=True)
+    network.remove()
+
+
+def test_after_success_nothing_is_left(project: Path, client: docker.DockerClient) -> None:
+    done = harness(*CONTROL)
+    assert done.code == 0, done.err
+    assert _of(client, done.pid) == []
+    assert done.results()[0]["runtime"] == "docker"
+    (folder,) = (project / "results" / "runs").iterdir()
+    for name in ("target.log", "postgres.log", "toxiproxy.log", "load.log"):
+        assert (folder / "logs" / name).exists(), name
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["servers"]["engine"].startswith("Docker ")
+
+
+def test_an_interrupt_leaves_nothing(
+    project: Path, client: docker.DockerClient, background: Callable[..., Running]
+) -> None:
+    running = background(*RUN)
+    until(lambda: loading(project / "results" / "runs"))
+    assert _of(client, running.popen.pid)
+    running.send(signal.SIGINT)
+    assert running.end().code == ExitCode.INTERRUPTED
+    assert _of(client, running.popen.pid) == []
+
+
+def test_recover_removes_what_a_killed_harness_left_and_no_stranger(
+    project: Path,
+    client: docker.DockerClient,
+    stranger: Container,
+    background: Callable[..., Running],
+) -> None:
+    running = background(*RUN)
+    until(lambda: loading(project / "results" / "runs"))
+    running.send(signal.SIGKILL)
+    running.end()
+    assert _of(client, running.popen.pid), "the test needs something to recover"
+    images = {image.id for image in client.images.list()}
+
+    done = harness("recover")
+
+    assert done.code == 0, done.err
+    assert "removed container" in done.out
+    assert _of(client, running.popen.pid) == []
+    stranger.reload()
+    assert stranger.status == "running"
+    assert images <= {image.id for image in client.images.list()}
+
+
+def test_a_broken_event_stream_is_evidence_against_the_fault(tmp_path: Path) -> None:
+    fault = build_fault(PlannedFault("sigkill", Trigger()))
+    with up_on(runtime_named("docker"), tmp_path, Catalogue.here().target("channel")) as up:
+        assert isinstance(up.site, DockerSite)
+        events = up.site._events
+        assert events is not None
+        events._stream.close()
+        until(lambda: events.broken, 10)
+        evidence = fault.inject(up.site) + fault.heal(up.site)
+    (engine,) = [each for each in evidence if each.source == "engine-events"]
+    assert not engine.holds
+    assert "event stream broke" in engine.value
+
+
+# What is refused, in one sentence.
+
+
+def _error(text: str) -> str:
+    (line,) = [line for line in text.splitlines() if line.startswith("error:")]
+    return line
+
+
+@pytest.mark.usefixtures("project")
+def test_no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    done = harness(*CONTROL)
+    assert done.code == ExitCode.USAGE
+    assert "no Docker engine answers on" in _error(done.err)
+    assert "make docker-engine" in done.err
+
+
+@pytest.mark.usefixtures("project")
+def test_a_socket_that_nobody_serves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "dead.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    done = harness(*CONTROL)
+    assert done.code == ExitCode.USAGE
+    assert "did not answer within 2 s" in _error(done.err)
+
+
+def test_an_engine_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    with pytest.raises(UnavailableError, match="uses only an engine on this machine"):
+        _docker_engine.connect()
+
+
+def test_no_right_to_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Root may use any socket, so the answer of the kernel is what is replaced here.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UnavailableError, match=r"this user may not use .*usermod -aG docker"):
+        _docker_engine.connect()
+
+
+@pytest.mark.usefixtures("project")
+def test_auto_takes_an_engine_that_answers_and_says_so() -> None:
+    arguments = ("run", "control", "--target", "channel", "--variant", "default")
+    done = harness(*arguments, "--json", "-")
+    assert done.code == 0, done.err
+    assert "runtime docker: its engine answers" in done.err
+    assert done.results()[0]["runtime"] == "docker"
+
+
+@pytest.mark.usefixtures("project")
+def test_auto_falls_back_and_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    done = harness("run", "control", "--target", "channel", "--json", "-")
+    assert done.code == 0, done.err
+    assert "runtime local: not docker, since no Docker engine answers" in done.err
+    assert done.results()[0]["runtime"] == "local"
+
+
+def test_an_image_that_cannot_be_built_shows_the_end_of_its_log(project: Path) -> None:
+    folder = project / "mine"
+    folder.mkdir()
+    script = "for i in $(seq 40); do echo line $i; done; exit 3"
+    (folder / "Dockerfile").write_text(f"ARG BASE\nFROM ${{BASE}}\nRUN {script}\n")
+    text = (project / "targets" / "channel.toml").read_text()
+    (project / "mine.toml").write_text(text.replace('build = "dispatcher"', 'build = "mine"'))
+    done = harness(*CONTROL, "--target", "mine.toml")
+    assert done.code == ExitCode.HARNESS_ERROR
+    assert "image mine could not be built" in _error(done.err)
+    shown = [line for line in done.err.splitlines() if line.startswith("line ")]
+    assert 0 < len(shown) <= LOG_LINES
+    assert shown[-1] == "line 40"
+
+
+def test_a_port_in_use(project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        text = (project / "targets" / "channel.toml").read_text()
+        (project / "mine.toml").write_text(text.replace("[start]\n", f"[start]\nport = {port}\n"))
+        done = harness("run", "control", "--runtime", "docker", "--target", "mine.toml")
+    assert done.code == ExitCode.USAGE
+    assert f"start.port {port} on 127.0.0.1 is in use" in _error(done.err)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "words"),
+    [
+        ("write /var/lib/x: no space left on device", UnavailableError, "disk .* is full"),
+        (
+            "Error starting userland proxy: listen tcp4 127.0.0.1:20001: bind: address in use",
+            UsageError,
+            "127.0.0.1:20001 is in use",
+        ),
+        (
+            "Bind for 127.0.0.1:20001 failed: port is already allocated",
+            UsageError,
+            "127.0.0.1:20001 is in use",
+        ),
+        (
+            "could not find an available, non-overlapping IPv4 address pool",
+            UnavailableError,
+            "docker network prune",
+        ),
+    ],
+)
+def test_what_an_engine_says_becomes_one_sentence(
+    said: str, kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        raise _docker_engine.explain(RuntimeError(said), "container postgres")
+
+
+def test_an_image_that_does_not_exist(client: docker.DockerClient, project: Path) -> None:
+    name = f"lossmeter/none-{uuid.uuid4().hex[:8]}:1"
+    with pytest.raises(NotFound):
+        client.images.get(name)
+    text = (project / "targets" / "channel.toml").read_text()
+    wrong = text.replace('build = "dispatcher"', f'image = "{name}"')
+    (project / "mine.toml").write_text(wrong)
+    done = harness(*CONTROL, "--target", "mine.toml")
+    assert done.code == ExitCode.USAGE
+    assert f"image {name} is not on this machine and cannot be pulled" in _error(done.err)
