@@ -95,8 +95,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder of its own, with the shipped experiments and targets."""
     root = Path(__file__).resolve().parents[1]
     for name in ("experiments", "targets"):
-        # Of the dispatcher only what its image is made from: its code is imported from here.
-        ignore = shutil.ignore_patterns("__pycache__", "__init__.py")
+        ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(root / name, tmp_path / name, ignore=ignore)
     monkeypatch.chdir(tmp_path)
     return tmp_path

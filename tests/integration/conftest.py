@@ -76,9 +76,11 @@ class Running:
 
     def abandon(self) -> None:
         """End it and all that it started, whatever state they are in."""
-        if self.popen.poll() is None:
-            self.popen.kill()
-            self.popen.communicate()
+        self.popen.kill()
+        self.popen.wait()
+        for pipe in (self.popen.stdout, self.popen.stderr):
+            if pipe is not None:
+                pipe.close()
         for process in self.processes():
             process.kill()
 

@@ -23,6 +23,7 @@ from harness.runtimes import _docker_engine
 from harness.runtimes._docker_events import RUN_LABEL
 from harness.runtimes._docker_images import LOG_LINES
 from harness.runtimes.docker import DockerSite
+from harness.services import discover
 from tests.integration.conftest import Running, harness, loading, until
 from tests.sites import runtime_named, up_on
 
@@ -128,6 +129,26 @@ def test_a_broken_event_stream_is_evidence_against_the_fault(tmp_path: Path) -> 
     assert "event stream broke" in engine.value
 
 
+@pytest.mark.parametrize("target", ["redis", "kafka"])
+def test_each_image_can_be_replaced_by_another(
+    client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: str
+) -> None:
+    runtime, wanted = runtime_named("docker"), Catalogue.here().target(target)
+    runtime.prepare([discover()[name] for name in (*wanted.services, "toxiproxy")], [], print)
+    for name in (*wanted.services, "toxiproxy"):
+        image = client.images.list(f"lossmeter/{name}")[0]
+        image.tag("somebody-else", name)
+        monkeypatch.setenv(f"LOSSMETER_IMAGE_{name.upper()}", f"somebody-else:{name}")
+    with up_on(runtime, tmp_path, wanted) as up:
+        assert isinstance(up.site, DockerSite)
+        ours = client.containers.list(filters={"label": f"{RUN_LABEL}={up.site._owner.mark}"})
+        images = {str(each.attrs["Config"]["Image"]) for each in ours}
+        assert {f"somebody-else:{name}" for name in wanted.services} < images
+        assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
+    for name in (*wanted.services, "toxiproxy"):
+        client.images.remove(f"somebody-else:{name}", noprune=True)
+
+
 # What is refused, in one sentence.
 
 
@@ -203,11 +224,13 @@ def test_an_image_that_cannot_be_built_shows_the_end_of_its_log(project: Path) -
 
 
 def test_a_port_in_use(project: Path) -> None:
+    # Beside the shipped ones, where the folder that its image is built from is.
+    path = project / "targets" / "mine.toml"
+    text = (project / "targets" / "channel.toml").read_text()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        text = (project / "targets" / "channel.toml").read_text()
-        (project / "mine.toml").write_text(text.replace("[start]\n", f"[start]\nport = {port}\n"))
-        done = harness("run", "control", "--runtime", "docker", "--target", "mine.toml")
+        path.write_text(text.replace("[start]\n", f"[start]\nport = {port}\n"))
+        done = harness("run", "control", "--runtime", "docker", "--target", str(path))
     assert done.code == ExitCode.USAGE
     assert f"start.port {port} on 127.0.0.1 is in use" in _error(done.err)
 
