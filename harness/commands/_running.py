@@ -51,6 +51,7 @@ def run_all(
 ) -> Iterator[Result]:
     """Run each cell; an instrument's failure in one does not stop the others."""
     from harness.report.console import ConsoleNarrator
+    from harness.report.table import lost_line
     from harness.run import Ask
     from harness.run import run as run_cell
 
@@ -59,4 +60,6 @@ def run_all(
         with ConsoleNarrator(ERR, title) as narrator:
             result = run_cell(Ask(cell, runtime, seed, catalogue.runs, narrator))
             narrator.say(f"{result.verdict}: {result.reason}")
+            if died := lost_line(result):
+                narrator.say(died)
         yield result
