@@ -19,7 +19,7 @@ from harness.ledger.measures import MEASURES, Shown
 from harness.ledger.reconcile import reconcile
 from harness.ledger.records import Held, Ledger, Records, Told
 from harness.ledger.selfproof import Check, prove
-from harness.ledger.stages import by_stage, by_time, lost_events
+from harness.ledger.stages import by_stage, by_time, in_words, lost_events
 from harness.load.reading import Journals, read_journals
 from harness.marks import load_marks
 from harness.model import Counts, Evidence, Expected, Predicted
@@ -27,7 +27,7 @@ from harness.result import Comparison, LoadFigures, LostWhere, Result
 
 INDEPENDENT_SOURCES = 2
 
-LOST = "lost.npy"
+STAGES = "stages.npy"
 
 # Beyond these the harness itself had too little CPU: the load was not the one that was
 # asked for, and the moment of a fault was not the one that was seen.
@@ -50,7 +50,7 @@ class _Read:
 def judge_run(folder: Path, timings_s: MutableMapping[str, float] | None = None) -> Result:
     """Return the judgement of a run; damage to its files makes it an error, not a guess.
 
-    What each lost event died of is left in ``lost.npy``, dtype LOST of ``ledger.stages``.
+    What each lost event died of is left in ``stages.npy``, where the target marks stages.
 
     Args:
         folder: of the run.
@@ -65,8 +65,8 @@ def judge_run(folder: Path, timings_s: MutableMapping[str, float] | None = None)
         read = _read(folder, facts, spent)
     except (HarnessError, OSError, ValueError) as error:
         return _unreadable(facts, f"what the run saved cannot be judged: {error}")
-    if read.lost is not None:
-        np.save(folder / LOST, read.lost, allow_pickle=False)
+    if facts.stages_marked and read.lost is not None:
+        np.save(folder / STAGES, in_words(read.lost), allow_pickle=False)
     if timings_s is not None:
         facts.timings_s = dict(timings_s)
     return _result(facts, read)

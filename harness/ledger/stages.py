@@ -314,6 +314,18 @@ def lost_events(
     return lost
 
 
+def in_words(lost: Records) -> Records:
+    """Return the same events with ``stage`` and ``when`` as text, for files that others read."""
+    numbers = [name for name in LOST.names or () if name not in {"died", "when"}]
+    fields = [(name, LOST[name]) for name in numbers]
+    told = np.empty(len(lost), np.dtype([*fields, ("stage", "U48"), ("when", "U48")]))
+    for name in numbers:
+        told[name] = lost[name]
+    told["stage"] = np.array([died.words for died in Died])[lost["died"]]
+    told["when"] = np.array([when.words for when in When])[lost["when"]]
+    return told
+
+
 def by_stage(lost: Records) -> dict[str, int]:
     """Return how many events died of what; none without a mark, so a gap shows in the sum."""
     marked = lost["died"][lost["died"] != Died.UNMARKED]
