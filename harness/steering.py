@@ -23,6 +23,7 @@ from pathlib import Path
 from harness.errors import LedgerError
 from harness.experiment import STEPS
 from harness.ledger.stages import EVERY, Stage
+from harness.ledger.steps import step_of
 from harness.load.reading import JournalTail
 from harness.marks import MarkFile, mark_files
 from harness.model import Status
@@ -31,16 +32,8 @@ from harness.site import Pausable, Site
 Ident = tuple[int, int]
 
 LOOK_EVERY_S = 0.0002
+ANSWER_S = 0.02
 
-_STEP = {
-    Stage.ACCEPTED: "accepted",
-    Stage.QUEUED: "enqueued",
-    Stage.REQUEUED: "enqueued",
-    Stage.TAKEN: "dequeued",
-    Stage.HANDLING: "dequeued",
-    Stage.RETRYING: "dequeued",
-    Stage.PERSISTED: "inserted",
-}
 # Marks that may come late, after a worker's.
 _FIRST = {Stage.ACCEPTED, Stage.QUEUED}
 
@@ -77,9 +70,9 @@ class Way:
         if step == "committed":
             return list(self._committed)
         if step == "acked":
-            queued = [i for i, s in self._at.items() if _STEP.get(s) == "enqueued"]
+            queued = [i for i, s in self._at.items() if step_of(s) == "enqueued"]
             return [ident for ident in queued if ident in self._acked]
-        found = [ident for ident, stage in self._at.items() if _STEP.get(stage) == step]
+        found = [ident for ident, stage in self._at.items() if step_of(stage) == step]
         return [i for i in found if i not in self._acked] if step == "enqueued" else found
 
     def close(self) -> None:
@@ -94,12 +87,12 @@ class Way:
         known = self._at.get(ident)
         if known is not None and stage in _FIRST and known not in _FIRST:
             return
-        if stage in {Stage.PERSISTED, *_STEP}:
-            self._at[ident] = stage
-            return
-        self._at.pop(ident, None)
         if stage is Stage.ACKNOWLEDGED:
             self._committed.append(ident)
+        if stage is Stage.ACKNOWLEDGED or step_of(stage) is None:
+            self._at.pop(ident, None)
+        else:
+            self._at[ident] = stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,5 +165,8 @@ def _aim(  # noqa: PLR0913, PLR0917 - the same as its caller, and the way
 
 def _still(way: Way, step: str) -> list[Ident]:
     """Return the events at the step, now that nothing moves any more."""
+    if step == "enqueued":
+        # A yes may be on its way to the producer's journal.
+        time.sleep(ANSWER_S)
     way.look()
     return way.at(step)

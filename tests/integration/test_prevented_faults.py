@@ -43,5 +43,6 @@ def test_a_prevented_fault_makes_a_run_inconclusive(
 
 def test_the_page_shows_each_of_them() -> None:
     rows = re.findall(r"^\| ([a-z-]+) \| (.+?) \|.*\| (\w+) \|$", PAGE.read_text(), re.MULTILINE)
+    assert rows.pop(0)[0] == "fault"
     assert [(fault, how) for fault, how, _ in rows] == [(f, p.how) for f, p in cases()]
     assert {verdict for _, _, verdict in rows} == {"inconclusive"}
