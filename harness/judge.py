@@ -19,7 +19,7 @@ from harness.ledger.measures import MEASURES, Shown
 from harness.ledger.reconcile import reconcile
 from harness.ledger.records import Held, Ledger, Records, Told
 from harness.ledger.selfproof import Check, prove
-from harness.ledger.stages import by_stage, by_time, in_words, lost_events
+from harness.ledger.stages import When, by_stage, by_time, in_words, lost_events
 from harness.load.reading import Journals, read_journals
 from harness.marks import load_marks
 from harness.model import Counts, Evidence, Expected, Predicted
@@ -143,6 +143,7 @@ def _result(facts: Facts, read: _Read) -> Result:
                 prefix=ledger.lost_prefix, middle=ledger.lost_middle, suffix=ledger.lost_suffix
             ),
             "stages": _stages(facts, read),
+            "volatile_ms": _volatile_ms(facts, read.lost),
             "lost_when": {} if read.lost is None else by_time(read.lost),
             "extra_rows": ledger.extra_rows,
             "difference": difference,
@@ -184,6 +185,15 @@ def _unreadable(facts: Facts, reason: str) -> Result:
 def _stages(facts: Facts, read: _Read) -> dict[str, int] | None:
     """Return what the lost events died of; None where the target does not tell."""
     return by_stage(read.lost) if facts.stages_marked and read.lost is not None else None
+
+
+def _volatile_ms(facts: Facts, lost: Records | None) -> float | None:
+    """Return how long before the first fault the oldest lost event had been acked."""
+    fault = _struck(facts)
+    if fault is None or lost is None:
+        return None
+    before = lost["acked_ns"][lost["when"] == When.BEFORE]
+    return round(float(fault[0] - before.min()) / 1e6, 1) if len(before) else None
 
 
 # Why the instrument failed.

@@ -61,7 +61,8 @@ class Result(BaseModel):
     """The judgement of one run, with what it rests on.
 
     ``stages`` says what the lost events died of, in events, and is None for a target that
-    marks no stages; ``lost_when`` places them by time against the fault.
+    marks no stages; ``lost_when`` places them by time against the fault; ``volatile_ms`` is
+    how long before the fault the oldest lost event had been acked.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -85,6 +86,7 @@ class Result(BaseModel):
     lost_where: LostWhere = LostWhere()
     stages: dict[str, int] | None = None
     lost_when: dict[str, int] = {}
+    volatile_ms: float | None = None
     extra_rows: int = 0
     predicted: Predicted | None = None
     difference: int | None = None
