@@ -107,8 +107,10 @@ def _meaning(step: str, behaviour: Behaviour) -> str:
     match step:
         case "accepted":
             return "producers are told yes before the queue has the event"
-        case "enqueued" | "acked" if behaviour.queue_survives_crash:
+        case "enqueued" | "acked" if behaviour.in_hand_survives_crash:
             return "NOT as its file says: the queue does not keep what it said it had"
+        case "enqueued" | "acked" if behaviour.queue_survives_crash:
+            return "the queue had handed it out, and it died on its way to a worker"
         case "enqueued" | "acked":
             return "what is queued dies with the process, as its file says"
         case "dequeued" if behaviour.in_hand_survives_crash:

@@ -60,7 +60,7 @@ def struck_at(marks: Records, told: Told, ledger: Ledger, at_ns: int) -> Mapping
     acked = told.outcomes[
         (told.outcomes["status"] == Status.ACKED) & (told.outcomes["done_ns"] <= at_ns)
     ]
-    steps = np.array([_STEP_OF.get(Stage(stage), "") for stage in last["stage"]], "U16")
+    steps = _steps(last)
     steps[(steps == "enqueued") & np.isin(keys(last), keys(acked))] = "acked"
     lost = np.isin(keys(last), keys(ledger.lost))
     twice = np.isin(keys(last), keys(ledger.duplicated))
@@ -79,11 +79,15 @@ def dwell_s(marks: Records) -> Mapping[str, float]:
     chosen = marks[marks["producer"] != EVERY[0]]
     order = np.lexsort((chosen["at_ns"], keys(chosen), chosen["life"]))
     ordered: Records = chosen[order] if len(chosen) else np.empty(0, MARK)
-    same = keys(ordered)[1:] == keys(ordered)[:-1]
+    steps = _steps(ordered)
+    # Several marks of one step in a row are one stay.
+    fresh = np.append(True, (keys(ordered)[1:] != keys(ordered)[:-1]) | (steps[1:] != steps[:-1]))
+    ordered, steps = ordered[fresh[: len(ordered)]], steps[fresh[: len(steps)]]
+    same: npt.NDArray[np.bool_] = keys(ordered)[1:] == keys(ordered)[:-1]
     took_s = np.diff(ordered["at_ns"]) / 1e9
-    found = {}
-    for stage, step in _STEP_OF.items():
-        here: npt.NDArray[np.bool_] = same & (ordered["stage"][:-1] == stage)
-        if here.any() and step not in found:
-            found[step] = float(np.median(took_s[here]))
-    return found
+    stays = {step: took_s[same & (steps[:-1] == step)] for step in STEPS}
+    return {step: float(np.median(stay)) for step, stay in stays.items() if len(stay)}
+
+
+def _steps(marks: Records) -> npt.NDArray[np.str_]:
+    return np.array([_STEP_OF.get(Stage(stage), "") for stage in marks["stage"]], "U16")

@@ -224,6 +224,8 @@ def test_how_long_events_stay_at_each_step() -> None:
         (1, 10, Stage.ACCEPTED),
         (1, 10 + 3 * 10**9, Stage.QUEUED),
         (1, 10 + 4 * 10**9, Stage.TAKEN),
+        (1, 11 + 4 * 10**9, Stage.HANDLING),
+        (1, 10 + 9 * 10**9, Stage.PERSISTED),
     )
-    assert dwell_s(marks) == {"accepted": 2, "enqueued": 1}
+    assert dwell_s(marks) == {"accepted": 2, "enqueued": 1, "dequeued": 5}
     assert dwell_s(marks[:0]) == {}
