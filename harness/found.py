@@ -107,12 +107,8 @@ def _meaning(step: str, behaviour: Behaviour) -> str:
     match step:
         case "accepted":
             return "producers are told yes before the queue has the event"
-        case "enqueued" | "acked" if behaviour.in_hand_survives_crash:
-            return "NOT as its file says: the queue does not keep what it said it had"
-        case "enqueued" | "acked" if behaviour.queue_survives_crash:
-            return "the queue had handed it out, and it died on its way to a worker"
         case "enqueued" | "acked":
-            return "what is queued dies with the process, as its file says"
+            return _queued(behaviour)
         case "dequeued" if behaviour.in_hand_survives_crash:
             return (
                 "NOT as its file says: an event in hand is gone, so it is acknowledged to the "
@@ -122,3 +118,11 @@ def _meaning(step: str, behaviour: Behaviour) -> str:
             return "what is in hand dies with the process, as its file says"
         case _:
             return "the database does not keep what it confirmed"
+
+
+def _queued(behaviour: Behaviour) -> str:
+    if not behaviour.queue_survives_crash:
+        return "what is queued dies with the process, as its file says"
+    if behaviour.in_hand_survives_crash:
+        return "NOT as its file says: the queue does not keep what it said it had"
+    return "the queue had handed it out, and it died on its way to a worker"
