@@ -13,7 +13,7 @@ from harness.facts import Facts, FaultRecord
 from harness.narrator import Narrator
 from harness.plugins import load
 from harness.probe import HealthProbe
-from harness.site import Delayed, Fault, Pausable, Sample, Site
+from harness.site import Delayed, Fault, Killable, Pausable, Sample, Site
 from harness.steering import aim
 from harness.target import Target
 
@@ -133,6 +133,9 @@ class Conductor:
             return False
         record.met_ns = time.time_ns()
         record.aimed, record.looks = list(found.hit), found.looks
+        if not _ends_it(held.fault):
+            # What is frozen could not do what this fault asks of it.
+            self._thaw()
         return True
 
     def _inject(self, held: _Held) -> None:
@@ -144,15 +147,19 @@ class Conductor:
             held.record.problem = str(error)
             raise
         finally:
-            # Frozen by the aim, and still alive: only what was killed needs no thawing.
-            if held.record.aimed and isinstance(self._site, Pausable):
-                self._site.resume()
+            if held.record.aimed:
+                self._thaw()
         struck_ns = held.fault.struck_ns if isinstance(held.fault, Delayed) else None
         held.record.struck_ns = struck_ns
         if struck_ns is not None:
             samples = reversed(self._probe.samples())
             _note_load(held.record, next((s for s in samples if s.answered_ns < struck_ns), None))
         self._narrator.say(f"fault {held.planned.fault} injected: {_told(held.record)}")
+
+    def _thaw(self) -> None:
+        """Let the target go on, if it was frozen for the aim and still lives."""
+        if isinstance(self._site, Pausable):
+            self._site.resume()
 
     def _heal(self, held: _Held) -> None:
         if held.healed:
@@ -165,6 +172,11 @@ class Conductor:
             raise
         held.record.healed_ns = time.time_ns()
         self._narrator.say(f"fault {held.planned.fault} healed")
+
+
+def _ends_it(fault: Fault) -> bool:
+    """Return whether a fault kills the target, which needs no doing of the target's own."""
+    return any(Killable in need.__mro__ for need in fault.needs)
 
 
 def _note_load(record: FaultRecord, last: Sample | None) -> None:
