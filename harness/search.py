@@ -7,7 +7,7 @@ and keeps the smallest schedule that loses as an experiment that can be run agai
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,19 +46,23 @@ class Search:
 
     Attributes:
         cell: gives target, settings and rate; its own faults are not used.
+        target: the target as it was asked for, by name or by file.
         seed: of the first run.
         run: makes one run: cell, seed and number; what it raises ends the search.
         runs: the folder that gets the run folders.
         found: the folder that gets the schedule that loses.
         limit_s: no run is begun after so long.
+        steps: that are aimed at.
     """
 
     cell: Cell
+    target: str
     seed: int
     run: Callable[[Cell, int, int], Result]
     runs: Path
     found: Path
     limit_s: float
+    steps: Sequence[str] = STEPS
 
 
 def check(cell: Cell) -> None:
@@ -76,10 +80,10 @@ def check(cell: Cell) -> None:
 
 def search(asked: Search) -> Report:
     """Aim a kill at each step, then look for the smallest schedule that loses."""
-    report = Report(asked.cell.target.name)
+    report = Report(asked.target)
     begin = time.monotonic()
     numbers = iter(range(10_000))
-    for step in STEPS:
+    for step in asked.steps:
         for number in range(TRIES):
             if time.monotonic() - begin > asked.limit_s:
                 report.unfinished = f"{asked.limit_s:g} s were over"
@@ -211,7 +215,7 @@ def save(asked: Search, cell: Cell, step: str, lost: int) -> Path:
     text = _FILE.format(
         source=asked.cell.experiment.name,
         target=cell.target.name,
-        target_name=cell.target.name,
+        target_name=asked.target,
         seed=asked.seed,
         step=step,
         lost=lost,

@@ -14,10 +14,9 @@ from harness.commands._shared import ERR, OUT, JsonFile, Targets, runtime_named
 from harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from harness.catalogue import Catalogue, Cell
+    from harness.catalogue import Cell
     from harness.found import Report
     from harness.result import Result
-    from harness.runtime import Runtime
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +35,10 @@ def search(
         int | None,
         typer.Option(min=0, max=2**31 - 1, help="Fixes all that is random. Default: random."),
     ] = None,
+    step: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STEP", help="Aim at this step only. Repeatable. Default: all."),
+    ] = None,
     limit_s: Annotated[
         float,
         typer.Option(min=1, max=86400, help="Seconds per target after which no run is begun."),
@@ -51,23 +54,38 @@ def search(
     Exit codes: 0 nothing lost, 1 a step loses, 7 a step could not be hit.
     """
     from harness.catalogue import Catalogue, cells
-    from harness.search import check
+    from harness.experiment import STEPS
+    from harness.plugins import unknown
+    from harness.search import Search, check
+    from harness.search import search as look
 
     if json_file is not None and not json_file.parent.is_dir():
         raise UsageError(f"--json {json_file}: folder {json_file.parent} does not exist")
     catalogue = Catalogue.here()
-    by_target: dict[str, Cell] = {}
-    for cell in cells(catalogue, catalogue.experiment(experiment), target or [], []):
-        by_target.setdefault(cell.target.name, cell)
-    for cell in by_target.values():
+    steps = step or list(STEPS)
+    for name in steps:
+        if name not in STEPS:
+            raise UsageError(unknown("step", name, STEPS))
+    asked = catalogue.experiment(experiment)
+    named = {t: cells(catalogue, asked, [t], [])[0] for t in target or asked.targets}
+    for cell in named.values():
         check(cell)
     chosen = runtime_named(runtime)
-    ready = runnable(list(by_target.values()), chosen)
+    ready = runnable(list(named.values()), chosen)
     prepare(chosen, ready)
     seed = secrets.randbelow(2**31) if seed is None else seed
     ERR.print(f"[dim]runtime {chosen.name}, seed {seed}, {len(ready)} targets[/dim]")
     recover(chosen)
-    reports = [(cell, _search(cell, chosen, seed, catalogue, limit_s)) for cell in ready]
+    found = catalogue.root / "results" / "found"
+
+    def run(one: Cell, root: int, number: int) -> Result:
+        return next(iter(run_all([one], chosen, root, catalogue, repeat=number)))
+
+    reports = [
+        (cell, look(Search(cell, name, seed, run, catalogue.runs, found, limit_s, steps)))
+        for name, cell in named.items()
+        if cell in ready
+    ]
     if str(json_file) != "-":
         for cell, report in reports:
             _show(cell, report)
@@ -75,19 +93,6 @@ def search(
         text = json.dumps([_told(cell, report) for cell, report in reports], indent=2) + "\n"
         sys.stdout.write(text) if str(json_file) == "-" else json_file.write_text(text, "utf-8")
     raise typer.Exit(_code([report for _, report in reports]))
-
-
-def _search(
-    cell: Cell, runtime: Runtime, seed: int, catalogue: Catalogue, limit_s: float
-) -> Report:
-    from harness.search import Search
-    from harness.search import search as look
-
-    def run(one: Cell, root: int, number: int) -> Result:
-        return next(iter(run_all([one], runtime, root, catalogue, repeat=number)))
-
-    found = catalogue.root / "results" / "found"
-    return look(Search(cell, seed, run, catalogue.runs, found, limit_s))
 
 
 def _show(cell: Cell, report: Report) -> None:
@@ -134,7 +139,7 @@ def _code(reports: list[Report]) -> ExitCode:
         return ExitCode.HARNESS_ERROR
     if any(report.losing() for report in reports):
         return ExitCode.OVER_BUDGET
-    open_ = [f for report in reports for f in report.steps.values() if not f.hits]
+    open_ = [f for report in reports for f in report.steps.values() if f.runs and not f.hits]
     missed = any(not instant(found) for found in open_)
     unfinished = any(report.unfinished for report in reports)
     return ExitCode.INCONCLUSIVE if missed or unfinished else ExitCode.WITHIN_BUDGET

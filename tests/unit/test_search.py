@@ -39,7 +39,9 @@ def test_a_kill_is_aimed_at_each_step(step: str) -> None:
 
 def test_what_was_found_can_be_loaded_and_run_again(tmp_path: Path) -> None:
     cell = _aimed("dequeued")
-    asked = Search(_cell(), 1, lambda *_: a_result("fail"), tmp_path, tmp_path / "found", 9)
+    asked = Search(
+        _cell(), "redis-list", 1, lambda *_: a_result("fail"), tmp_path, tmp_path / "found", 9
+    )
     file = save(asked, cell, "dequeued", 5)
     again: Experiment = Catalogue.here().experiment(str(file))
     assert again.name == cell.experiment.name
@@ -96,9 +98,9 @@ def test_every_step_has_words_for_what_it_loses_and_duplicates(step: str) -> Non
         (_report(), ExitCode.WITHIN_BUDGET),
         (_report(acked=Found("acked", lost=1, hits=1)), ExitCode.OVER_BUDGET),
         (_report(acked=Found("acked", duplicated=1, hits=1)), ExitCode.WITHIN_BUDGET),
-        (_report(inserted=Found("inserted", dwell_s=0.01)), ExitCode.INCONCLUSIVE),
-        (_report(inserted=Found("inserted")), ExitCode.INCONCLUSIVE),
-        (_report(inserted=Found("inserted", dwell_s=5e-6)), ExitCode.WITHIN_BUDGET),
+        (_report(inserted=Found("inserted", runs=2, dwell_s=0.01)), ExitCode.INCONCLUSIVE),
+        (_report(inserted=Found("inserted", runs=2)), ExitCode.INCONCLUSIVE),
+        (_report(inserted=Found("inserted", runs=2, dwell_s=5e-6)), ExitCode.WITHIN_BUDGET),
     ],
 )
 def test_exit_codes_of_a_search(report: Report, code: ExitCode) -> None:
@@ -113,7 +115,7 @@ def test_an_error_of_the_instrument_outweighs_what_was_found() -> None:
 
 
 def test_what_nobody_can_aim_at_is_told_apart() -> None:
-    assert instant(Found("inserted", dwell_s=3e-6))
-    assert not instant(Found("inserted", dwell_s=0.05))
+    assert instant(Found("inserted", runs=2, dwell_s=3e-6))
+    assert not instant(Found("inserted", runs=2, dwell_s=0.05))
     assert not instant(Found("inserted"))
     assert LOAD_S < 5
