@@ -18,7 +18,7 @@ from harness.target import Target
 
 # 200 events/s against 100: a backlog grows in whatever the target queues in. Payloads are
 # large enough that a backlog in memory meets a limit of memory within the load.
-LOAD = Load(phases=(Phase(200, 6),), payload_bytes=16384)
+LOAD = Load(phases=(Phase(200, 8),), payload_bytes=65536)
 SETTINGS: Mapping[str, str | int | float] = {
     "workers": 5,
     "handler_time_s": 0.05,
@@ -30,7 +30,7 @@ _EARLY = Trigger(condition="queue_length >= 50", at_s=1.0)
 FAULTS: Mapping[str, PlannedFault] = {
     "SIGKILL": PlannedFault("sigkill", _AT),
     "stop": PlannedFault("stop", _AT, parameters={"grace_s": 10}),
-    "OOM": PlannedFault("oom", _EARLY, parameters={"headroom_mib": 2, "within_s": 4}),
+    "OOM": PlannedFault("oom", _EARLY, parameters={"headroom_mib": 8, "within_s": 6}),
     "power loss": PlannedFault("power-loss", _AT),
 }
 POWER = "power loss"
