@@ -26,12 +26,15 @@ def _sent(folder: Path) -> np.ndarray:
 
 def test_repeats_are_summed_up_and_the_same_seed_sends_the_same(project: Path) -> None:
     ask = ("run", "control", "--target", "channel", *LOCAL, "--seed", SEED)
-    done = harness(*ask, "--repeat", "2")
-    assert done.code == 0, done.err
+    done = harness(*ask, "--until-decided", "--repeat", "2")
+    # Two runs without a loss do not decide it, and what is not decided is no pass.
+    assert done.code == 7, done.err
     told = json.loads(done.out)
     first, second = told["runs"]
     (summary,) = told["summary"]
     assert (summary["runs"], summary["judged"], summary["lossy"]) == (2, 2, 0)
+    assert summary["decision"] == "undecided"
+    assert "error rate 5%" in summary["test"]
     assert summary["seeds"] == [int(SEED), second["seed"]]
     assert first["seed"] == first["root_seed"] == second["root_seed"] == int(SEED)
     assert second["seed"] != int(SEED)
@@ -41,17 +44,6 @@ def test_repeats_are_summed_up_and_the_same_seed_sends_the_same(project: Path) -
     one, other = _sent(runs / first["run_id"]), _sent(runs / second["run_id"])
     assert (one == _sent(runs / again["run_id"])).all()
     assert (one["payload_hash"] != other["payload_hash"]).any()
-
-
-@pytest.mark.usefixtures("project")
-def test_an_undecided_question_is_inconclusive() -> None:
-    done = harness(
-        *("run", "control", "--target", "channel", *LOCAL), "--until-decided", "--repeat", "1"
-    )
-    assert done.code == 7, done.err
-    (summary,) = json.loads(done.out)["summary"]
-    assert summary["decision"] == "undecided"
-    assert "error rate 5%" in summary["test"]
 
 
 def test_an_acknowledgement_before_the_insert_is_found_and_named(project: Path) -> None:
@@ -82,5 +74,6 @@ def test_the_worth_of_a_yes_is_measured() -> None:
     (worth,) = json.loads(done.out)
     window = worth["windows"]["SIGKILL"]
     assert 200 <= window["lost"] <= 260
-    # Of what was queued the oldest had waited for about 200 events at 100 a second.
-    assert 1000 <= window["volatile_ms"] <= 10_000
+    # A backlog of 200 at the end of 2 s: half of what came is done, and the oldest that is
+    # left came in the middle.
+    assert 700 <= window["volatile_ms"] <= 3000
