@@ -41,6 +41,11 @@ check: $(READY) ## ruff, mypy strict and the import directions
 .PHONY: bench
 bench: $(READY) ## measure the instrument beside its peers, as ratios within one run
 	@$(BIN)/python -m bench.reconcile $(ARGS)
+	@$(BIN)/python -m bench.stages
+
+.PHONY: prevented-faults
+prevented-faults: $(READY) ## prevent each fault silently, and write docs/prevented-faults.md
+	@$(BIN)/python -m tests.prevented
 
 .PHONY: list
 list: $(READY) ## show experiments and targets

@@ -45,14 +45,19 @@ class Catalogue:
         return sorted(path.stem for path in (self.root / "targets").glob("*.toml"))
 
     def experiment(self, name: str) -> Experiment:
-        """Load one experiment by name.
+        """Load one experiment by name, or by the path of its Python file.
 
         Raises:
             UsageError: there is none of that name, or its file is no experiment.
         """
-        if name not in self.experiment_names():
+        if name.endswith(".py"):
+            path = Path(name)
+            if not path.is_file():
+                raise UsageError(f"experiment file {name} does not exist")
+        elif name not in self.experiment_names():
             raise UsageError(unknown("experiment", name, self.experiment_names()))
-        path = self.root / "experiments" / f"{name.replace('-', '_')}.py"
+        else:
+            path = self.root / "experiments" / f"{name.replace('-', '_')}.py"
         module_name = "lossmeter_experiment_" + re.sub(r"\W", "_", name)
         spec = importlib.util.spec_from_file_location(module_name, path)
         if spec is None or spec.loader is None:
@@ -130,8 +135,14 @@ def cells(
     chosen = [by_name[name] for name in variants] or list(experiment.variants)
     loaded = [catalogue.target(name) for name in targets or experiment.targets]
     budgets = catalogue.budgets()
+    own = Budget.model_validate(dict(experiment.bounds)) if experiment.bounds else None
     return [
-        Cell(experiment, variant, target, budgets.find(experiment.name, variant.name, target.name))
+        Cell(
+            experiment,
+            variant,
+            target,
+            budgets.find(experiment.name, variant.name, target.name) or own,
+        )
         for variant in chosen
         for target in loaded
     ]

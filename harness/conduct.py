@@ -13,7 +13,9 @@ from harness.facts import Facts, FaultRecord
 from harness.narrator import Narrator
 from harness.plugins import load
 from harness.probe import HealthProbe
-from harness.site import Delayed, Fault, Sample, Site
+from harness.site import Delayed, Fault, Killable, Pausable, Sample, Site
+from harness.steering import aim
+from harness.target import Target
 
 LOOK_EVERY_S = 0.25
 
@@ -47,7 +49,8 @@ class Conductor:
         probe: what conditions are read from.
         facts: gets a record of each fault.
         narrator: is told of each injection and healing.
-        tells_state: the target tells its queue length; else faults come at their time.
+        target: whether it tells its queue length and marks the steps of events; where it
+            does not, faults come at their time.
     """
 
     def __init__(
@@ -56,14 +59,14 @@ class Conductor:
         probe: HealthProbe,
         facts: Facts,
         narrator: Narrator,
-        *,
-        tells_state: bool,
+        target: Target,
     ) -> None:
         self._site = site
         self._probe = probe
         self._facts = facts
         self._narrator = narrator
-        self._tells_state = tells_state
+        self._tells_state = target.http.state is not None
+        self._marks_stages = target.stages
         self._held: list[_Held] = []
 
     def inject(self, planned: PlannedFault) -> None:
@@ -93,7 +96,8 @@ class Conductor:
                 self._heal(held)
 
     def _hold(self, planned: PlannedFault) -> _Held:
-        record = FaultRecord(fault=planned.fault, condition=planned.trigger.condition)
+        trigger = planned.trigger
+        record = FaultRecord(fault=planned.fault, condition=trigger.condition, step=trigger.step)
         held = _Held(planned, build_fault(planned), record)
         self._held.append(held)
         self._facts.faults.append(record)
@@ -102,6 +106,8 @@ class Conductor:
     def _moment(self, held: _Held, began: float, loading: Callable[[], bool]) -> bool:
         """Wait for the fault's time or condition; False when it never came."""
         trigger = held.planned.trigger
+        if trigger.step is not None and self._marks_stages:
+            return self._aim(held, trigger.step, loading)
         # A target that tells nothing of itself is hit at the time instead.
         if trigger.condition is None or not self._tells_state:
             time.sleep(max(0.0, began + trigger.at_s - time.monotonic()))
@@ -118,6 +124,20 @@ class Conductor:
         )
         return False
 
+    def _aim(self, held: _Held, step: str, loading: Callable[[], bool]) -> bool:
+        """Freeze the target with an event at the step; False when none was found there."""
+        trigger, record = held.planned.trigger, held.record
+        found = aim(self._site, step, trigger.after, loading, trigger.limit_s)
+        if found is None:
+            record.problem = f"no event was found at step {step} while the load ran"
+            return False
+        record.met_ns = time.time_ns()
+        record.aimed, record.looks = list(found.hit), found.looks
+        if not _ends_it(held.fault):
+            # What is frozen could not do what this fault asks of it.
+            self._thaw()
+        return True
+
     def _inject(self, held: _Held) -> None:
         held.record.injected_ns = time.time_ns()
         _note_load(held.record, self._probe.last())
@@ -126,11 +146,20 @@ class Conductor:
         except HarnessError as error:
             held.record.problem = str(error)
             raise
+        finally:
+            if held.record.aimed:
+                self._thaw()
         struck_ns = held.fault.struck_ns if isinstance(held.fault, Delayed) else None
+        held.record.struck_ns = struck_ns
         if struck_ns is not None:
             samples = reversed(self._probe.samples())
             _note_load(held.record, next((s for s in samples if s.answered_ns < struck_ns), None))
         self._narrator.say(f"fault {held.planned.fault} injected: {_told(held.record)}")
+
+    def _thaw(self) -> None:
+        """Let the target go on, if it was frozen for the aim and still lives."""
+        if isinstance(self._site, Pausable):
+            self._site.resume()
 
     def _heal(self, held: _Held) -> None:
         if held.healed:
@@ -143,6 +172,11 @@ class Conductor:
             raise
         held.record.healed_ns = time.time_ns()
         self._narrator.say(f"fault {held.planned.fault} healed")
+
+
+def _ends_it(fault: Fault) -> bool:
+    """Return whether a fault kills the target, which needs no doing of the target's own."""
+    return any(Killable in need.__mro__ for need in fault.needs)
 
 
 def _note_load(record: FaultRecord, last: Sample | None) -> None:

@@ -29,6 +29,9 @@ _CONDITION = re.compile(r"^\s*(queue_length|in_flight)\s*(>=|<=|==|>|<)\s*(\d+)\
 
 LoadState = Literal["before", "during"]
 
+# The way of an event through a dispatcher; ``harness.steering`` says what each one means.
+STEPS = ("accepted", "enqueued", "acked", "dequeued", "inserted", "committed")
+
 
 @dataclass(frozen=True, slots=True)
 class Phase:
@@ -93,14 +96,23 @@ class Trigger:
         at_s: seconds after the first event is due; with a condition, the time at which
             a target that does not tell its queue length is hit instead.
         limit_s: a condition not met by then makes the run inconclusive.
+        step: instead of a condition, a step on an event's way; the target is frozen with
+            an event there, and hit. A target that marks no stages is hit at ``at_s``.
+        after: with a step, how many events must have been accepted before.
     """
 
     condition: str | None = None
     at_s: float = 0.0
     limit_s: float = 30.0
     load: LoadState = "during"
+    step: str | None = None
+    after: int = 0
 
     def __post_init__(self) -> None:
+        if self.step is not None and (self.step not in STEPS or self.condition is not None):
+            raise UsageError(
+                f"step {self.step!r} is not one of {', '.join(STEPS)}, without a condition"
+            )
         if self.condition is not None and not _CONDITION.match(self.condition):
             raise UsageError(
                 f"condition {self.condition!r} is not of the form 'queue_length >= 500'; "
@@ -183,6 +195,7 @@ class Experiment:
         variants: each is run and judged on its own.
         targets: names of the targets asked by default.
         predict: what the model expects, given what was observed.
+        bounds: the budget where ``budgets.toml`` has none for it.
         exact: the prediction must be met to the event, else the instrument is wrong.
     """
 
@@ -192,3 +205,4 @@ class Experiment:
     targets: tuple[str, ...]
     predict: Callable[[Observed], Predicted]
     exact: bool = False
+    bounds: Mapping[str, int | float] = field(default_factory=dict)

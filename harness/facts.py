@@ -23,6 +23,9 @@ class FaultRecord(BaseModel):
     Attributes:
         met_ns: when the condition was seen to hold; None when it never did.
         injected_ns, healed_ns: wall clock; None when it did not come to that.
+        struck_ns: when it hit the target, where that was later than its injection.
+        step: the step that it was aimed at; ``aimed``: the events that had come so far and
+            no farther when the target was frozen for it; ``looks``: how often it was frozen.
         queue_length, in_flight: the probe's last reading before the fault.
         problem: why it could not be injected or healed.
     """
@@ -31,8 +34,12 @@ class FaultRecord(BaseModel):
 
     fault: str
     condition: str | None = None
+    step: str | None = None
+    aimed: list[tuple[int, int]] = []
+    looks: int = 0
     met_ns: int | None = None
     injected_ns: int | None = None
+    struck_ns: int | None = None
     healed_ns: int | None = None
     queue_length: int | None = None
     in_flight: int | None = None
@@ -72,6 +79,11 @@ class Facts(BaseModel):
     settled: bool = False
     settled_how: str = "not reached"
     collected: bool = False
+    stages_marked: bool = False
+    clock_jump_s: float | None = None
+    probe_gap_s: float | None = None
+    root_seed: int | None = None
+    repeat: int = 0
     problem: str | None = None
     interrupted: bool = False
     timings_s: dict[str, float] = {}

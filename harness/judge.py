@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import MutableMapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from harness.budget import Findings, judge
+from harness.clock import JUMP_S
 from harness.errors import HarnessError
 from harness.facts import Facts, FaultRecord
 from harness.ledger import stats
 from harness.ledger.collected import Collected
 from harness.ledger.measures import MEASURES, Shown
 from harness.ledger.reconcile import reconcile
-from harness.ledger.records import Held, Ledger, Told
+from harness.ledger.records import Held, Ledger, Records, Told
 from harness.ledger.selfproof import Check, prove
+from harness.ledger.stages import When, by_stage, by_time, in_words, lost_events
 from harness.load.reading import Journals, read_journals
+from harness.marks import load_marks
 from harness.model import Counts, Evidence, Expected, Predicted
 from harness.result import Comparison, LoadFigures, LostWhere, Result
 
 INDEPENDENT_SOURCES = 2
+
+STAGES = "stages.npy"
+
+# Beyond these the harness itself had too little CPU: the load was not the one that was
+# asked for, and the moment of a fault was not the one that was seen.
+LAG_P99_MAX_MS = 500.0
+PROBE_GAP_MAX_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +43,37 @@ class _Read:
     held: Held | None
     ledger: Ledger
     checks: list[Check]
+    lost: Records | None = None
+    overflow: int = 0
 
 
-def judge_run(folder: Path) -> Result:
+def judge_run(folder: Path, timings_s: MutableMapping[str, float] | None = None) -> Result:
     """Return the judgement of a run; damage to its files makes it an error, not a guess.
+
+    What each lost event died of is left in ``stages.npy``, where the target marks stages.
+
+    Args:
+        folder: of the run.
+        timings_s: gets the seconds that judging and the self-proof took.
 
     Raises:
         UsageError: the folder is not a run's.
     """
     facts = Facts.load(folder)
+    spent: MutableMapping[str, float] = {} if timings_s is None else timings_s
     try:
-        read = _read(folder, facts)
+        read = _read(folder, facts, spent)
     except (HarnessError, OSError, ValueError) as error:
         return _unreadable(facts, f"what the run saved cannot be judged: {error}")
+    if facts.stages_marked and read.lost is not None:
+        np.save(folder / STAGES, in_words(read.lost), allow_pickle=False)
+    if timings_s is not None:
+        facts.timings_s = dict(timings_s)
     return _result(facts, read)
 
 
-def _read(folder: Path, facts: Facts) -> _Read:
+def _read(folder: Path, facts: Facts, spent: MutableMapping[str, float]) -> _Read:
+    begin = time.monotonic()
     journals = read_journals(folder)
     told = Told(journals.intents, journals.outcomes)
     if not facts.collected:
@@ -60,7 +88,22 @@ def _read(folder: Path, facts: Facts) -> _Read:
         facts.hashes_measured,
         facts.positions_measured,
     )
-    return _Read(journals, held, reconcile(told, held), prove(told, held, facts.seed))
+    ledger, marks = reconcile(told, held), load_marks(folder)
+    lost = lost_events(told, ledger, marks, _struck(facts))
+    proving = time.monotonic()
+    checks = prove(told, held, facts.seed)
+    now = time.monotonic()
+    spent["judge"], spent["self_proof"] = round(now - begin, 3), round(now - proving, 3)
+    return _Read(journals, held, ledger, checks, lost, marks.overflow)
+
+
+def _struck(facts: Facts) -> tuple[int, int | None] | None:
+    """Return when the first fault struck and when it was healed."""
+    for record in facts.faults:
+        at_ns = record.struck_ns or record.injected_ns
+        if at_ns is not None:
+            return at_ns, record.healed_ns
+    return None
 
 
 def _told_only(told: Told) -> Ledger:
@@ -99,6 +142,9 @@ def _result(facts: Facts, read: _Read) -> Result:
             "lost_where": LostWhere(
                 prefix=ledger.lost_prefix, middle=ledger.lost_middle, suffix=ledger.lost_suffix
             ),
+            "stages": _stages(facts, read),
+            "volatile_ms": _volatile_ms(facts, read.lost),
+            "lost_when": {} if read.lost is None else by_time(read.lost),
             "extra_rows": ledger.extra_rows,
             "difference": difference,
             "prediction_holds": all(marks) if marks else None,
@@ -119,6 +165,8 @@ def _base(facts: Facts) -> Result:
         ack_level=facts.ack_level,
         runtime=facts.runtime,
         seed=facts.seed,
+        root_seed=facts.root_seed,
+        repeat=facts.repeat,
         verdict="error",
         reason="not judged",
         counts=Counts(),
@@ -134,6 +182,20 @@ def _unreadable(facts: Facts, reason: str) -> Result:
     return _base(facts).model_copy(update={"reason": problem, "breaches": [problem]})
 
 
+def _stages(facts: Facts, read: _Read) -> dict[str, int] | None:
+    """Return what the lost events died of; None where the target does not tell."""
+    return by_stage(read.lost) if facts.stages_marked and read.lost is not None else None
+
+
+def _volatile_ms(facts: Facts, lost: Records | None) -> float | None:
+    """Return how long before the first fault the oldest lost event had been acked."""
+    fault = _struck(facts)
+    if fault is None or lost is None:
+        return None
+    before = lost["acked_ns"][lost["when"] == When.BEFORE]
+    return round(float(fault[0] - before.min()) / 1e6, 1) if len(before) else None
+
+
 # Why the instrument failed.
 
 
@@ -144,6 +206,13 @@ def _errors(facts: Facts, read: _Read) -> list[str]:
     errors += [f"the ledger did not prove itself: {c}" for c in read.checks if not c.ok]
     predicted = facts.predicted
     lost = read.ledger.counts.lost
+    stages = _stages(facts, read)
+    if stages is not None and sum(stages.values()) != lost:
+        full = f"; {read.overflow} marks found no room" if read.overflow else ""
+        errors.append(
+            f"the stages explain {sum(stages.values())} of {lost} lost events{full}: "
+            "the others left no mark"
+        )
     if not errors and facts.exact and predicted is not None and predicted.lost != lost:
         errors.append(
             f"{lost} events were lost where exactly {predicted.lost} were made to be: "
@@ -163,10 +232,36 @@ def _doubts(facts: Facts, journals: Journals, told: Told) -> list[str]:
         doubts.append(f"{len(journals.intents)} of {facts.events_planned} planned events were sent")
     if facts.load_exit_code not in {0, None}:
         doubts.append(f"the load ended with exit code {facts.load_exit_code}")
+    doubts += _clock_doubts(facts, journals) + _starved(facts, told)
     if not facts.settled:
         doubts.append(f"reads never settled: {facts.settled_how}")
     for record in facts.faults:
         doubts += _fault_doubts(record, told)
+    return doubts
+
+
+def _clock_doubts(facts: Facts, journals: Journals) -> list[str]:
+    jump_s = max(facts.clock_jump_s or 0.0, journals.clock_jump_ns / 1e9)
+    if jump_s <= JUMP_S:
+        return []
+    return [f"the clock of this machine jumped by {jump_s:.3f} s, so no time can be trusted"]
+
+
+def _starved(facts: Facts, told: Told) -> list[str]:
+    """Return where the harness had too little CPU to do what it says it did."""
+    doubts = []
+    figures = stats.load_figures(told)
+    if figures is not None and figures.lag_p99_ms > LAG_P99_MAX_MS:
+        doubts.append(
+            f"the load lagged behind its schedule by {figures.lag_p99_ms:.0f} ms (p99), more "
+            f"than {LAG_P99_MAX_MS:.0f} ms: the harness was starved of CPU, or max_in_flight "
+            "is too small for this target"
+        )
+    if (facts.probe_gap_s or 0.0) > PROBE_GAP_MAX_S:
+        doubts.append(
+            f"the health probe was kept from looking for {facts.probe_gap_s:.2f} s, more than "
+            f"{PROBE_GAP_MAX_S:g} s: the harness was starved of CPU"
+        )
     return doubts
 
 

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from harness.clock import ClockWatch
 from harness.errors import ProbeError
 from harness.site import Sample
 from harness.target import Http
@@ -34,6 +35,10 @@ class HealthProbe:
         base_url: the target, ``http://127.0.0.1:PORT``.
         http: the target's paths and field names.
         sink: samples are appended here, one JSON object a line.
+
+    Attributes:
+        clock: tells whether the wall clock jumped meanwhile.
+        gap_s: the longest that it was kept from looking, other than by the target.
     """
 
     def __init__(self, base_url: str, http: Http, sink: Path) -> None:
@@ -46,6 +51,8 @@ class HealthProbe:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="health-probe", daemon=True)
         self._connection: HTTPConnection | None = None
+        self.clock = ClockWatch()
+        self.gap_s = 0.0
 
     def samples(self) -> Sequence[Sample]:
         """Return all samples so far, oldest first."""
@@ -96,9 +103,13 @@ class HealthProbe:
 
     def _watch(self) -> None:
         with self._sink.open("a", encoding="utf-8") as sink, contextlib.closing(self):
+            ready = time.monotonic()
             while not self._over.is_set():
                 begin = time.monotonic()
+                self.gap_s = max(self.gap_s, begin - ready - EVERY_S)
+                self.clock.look()
                 sample = self.look()
+                ready = time.monotonic()
                 sink.write(json.dumps(asdict(sample)) + "\n")
                 with self._news:
                     self._samples.append(sample)

@@ -58,7 +58,12 @@ class Comparison(BaseModel):
 
 
 class Result(BaseModel):
-    """The judgement of one run, with what it rests on."""
+    """The judgement of one run, with what it rests on.
+
+    ``stages`` says what the lost events died of, in events, and is None for a target that
+    marks no stages; ``lost_when`` places them by time against the fault; ``volatile_ms`` is
+    how long before the fault the oldest lost event had been acked.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -70,6 +75,8 @@ class Result(BaseModel):
     ack_level: str
     runtime: str
     seed: int
+    root_seed: int | None = None
+    repeat: int = 0
     verdict: Verdict
     reason: str
     breaches: list[str] = []
@@ -77,6 +84,9 @@ class Result(BaseModel):
     not_measured: list[str] = []
     worst_case_ratio: float | None = None
     lost_where: LostWhere = LostWhere()
+    stages: dict[str, int] | None = None
+    lost_when: dict[str, int] = {}
+    volatile_ms: float | None = None
     extra_rows: int = 0
     predicted: Predicted | None = None
     difference: int | None = None

@@ -27,6 +27,7 @@ from harness.facts import Facts
 from harness.judge import judge_run
 from harness.load.plan import LoadPlan
 from harness.load.process import events_sent, load_command
+from harness.marks import save_marks
 from harness.model import Address
 from harness.narrator import Narrator
 from harness.plugins import unknown
@@ -51,6 +52,8 @@ class Ask:
         seed: fixes the schedule of events.
         runs: the folder that gets the run's folder.
         narrator: is told of each step.
+        root_seed: what the seed was derived from; None when from nothing.
+        repeat: the number of the run among repeats of the same.
     """
 
     cell: Cell
@@ -58,6 +61,8 @@ class Ask:
     seed: int
     runs: Path
     narrator: Narrator
+    root_seed: int | None = None
+    repeat: int = 0
 
 
 def run(ask: Ask) -> Result:
@@ -95,9 +100,11 @@ def run(ask: Ask) -> Result:
     except Exception as error:  # noqa: BLE001 - a defect must not look like a verdict
         facts.problem = _defect(error, folder)
     finally:
+        story.note_doubts()
         facts.timings_s["total"] = round(time.monotonic() - begin, 3)
         facts.save(folder)
-        result = judge_run(folder)
+        result = judge_run(folder, facts.timings_s)
+        facts.save(folder)
         result.save(folder)
     return result
 
@@ -177,7 +184,7 @@ class _Story:
                 self.probe,
                 self.facts,
                 self.ask.narrator,
-                tells_state=self.ask.cell.target.http.state is not None,
+                self.ask.cell.target,
             )
             stack.callback(self.conductor.heal_rest)
             self.auditor = _auditor(self.ask.cell, self.site)
@@ -186,6 +193,12 @@ class _Story:
         self.facts.hashes_measured = columns.payload_hash
         self.facts.positions_measured = columns.position
         self.facts.times_measured = columns.persisted_at
+
+    def note_doubts(self) -> None:
+        """Note what would make every time of the run doubtful."""
+        if hasattr(self, "probe"):
+            self.facts.clock_jump_s = self.probe.clock.jump_ns / 1e9
+            self.facts.probe_gap_s = round(self.probe.gap_s, 3)
 
     def _order(self) -> Order:
         target = self.ask.cell.target
@@ -322,6 +335,7 @@ class _Story:
         """Save what was persisted, as read, before anything is concluded from it."""
         with self._timed("collect"):
             self.auditor.collect().save(self.folder)
+            save_marks(self.folder)
         self.facts.collected = True
         self.facts.predicted = self.ask.cell.experiment.predict(self._observed())
 
@@ -388,6 +402,9 @@ def _facts(ask: Ask, run_id: str) -> Facts:
         ack_level=cell.target.ack_level,
         runtime=ask.runtime.name,
         seed=ask.seed,
+        root_seed=ask.seed if ask.root_seed is None else ask.root_seed,
+        repeat=ask.repeat,
+        stages_marked=cell.target.stages,
         events_planned=load.events,
         rate_per_s=load.events / load.duration_s,
         exact=cell.experiment.exact,

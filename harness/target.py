@@ -157,7 +157,11 @@ class Behaviour(_Strict):
 
 
 class Target(_Strict):
-    """One dispatcher with its settings, servers, health and audit."""
+    """One dispatcher with its settings, servers, health and audit.
+
+    ``stages``: it marks each event's stage in ``{run_folder}``, as ``harness.ledger.stages``
+    describes; a run in which it does not is an error of the instrument.
+    """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     summary: str
@@ -171,6 +175,7 @@ class Target(_Strict):
     persisted: Persisted
     behaviour: Behaviour = Behaviour()
     settings: dict[str, str] = {}
+    stages: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -47,16 +47,29 @@ def recover(runtime: Runtime) -> None:
 
 
 def run_all(
-    cells: Sequence[Cell], runtime: Runtime, seed: int, catalogue: Catalogue
+    cells: Sequence[Cell], runtime: Runtime, seed: int, catalogue: Catalogue, *, repeat: int = 0
 ) -> Iterator[Result]:
-    """Run each cell; an instrument's failure in one does not stop the others."""
+    """Run each cell; an instrument's failure in one does not stop the others.
+
+    Args:
+        cells: what to run.
+        runtime: where.
+        seed: of the first of several runs of the same; the others' are derived from it.
+        catalogue: its folder of runs gets theirs.
+        repeat: the number of the run among these.
+    """
     from harness.report.console import ConsoleNarrator
+    from harness.report.table import lost_line
     from harness.run import Ask
     from harness.run import run as run_cell
+    from harness.seeds import derived
 
     for cell in cells:
         title = f"{cell.name} × {cell.target.name}"
         with ConsoleNarrator(ERR, title) as narrator:
-            result = run_cell(Ask(cell, runtime, seed, catalogue.runs, narrator))
+            own = derived(seed, repeat)
+            result = run_cell(Ask(cell, runtime, own, catalogue.runs, narrator, seed, repeat))
             narrator.say(f"{result.verdict}: {result.reason}")
+            if died := lost_line(result):
+                narrator.say(died)
         yield result

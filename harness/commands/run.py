@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.commands._repeating import Repeat, UntilDecided, run_repeatedly, wanted
 from harness.commands._running import prepare, recover, run_all, runnable
 from harness.commands._shared import ERR, JsonFile, Targets, Variants, runtime_named, show
 from harness.errors import HarnessError, UsageError
@@ -35,8 +36,10 @@ def run(
     ] = "auto",
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**31 - 1, help="Fixes the events sent. Default: random."),
+        typer.Option(min=0, max=2**31 - 1, help="Fixes all that is random. Default: random."),
     ] = None,
+    repeat: Repeat = None,
+    until_decided: UntilDecided = False,
     json_file: JsonFile = None,
 ) -> None:
     """Run experiments and judge them.
@@ -64,6 +67,16 @@ def run(
     seed = secrets.randbelow(2**31) if seed is None else seed
     ERR.print(f"[dim]runtime {chosen.name}, seed {seed}, {len(ready)} runs[/dim]")
     recover(chosen)
+    if repeat is not None or until_decided:
+        test = wanted(repeat, until_decided)
+        raise typer.Exit(
+            run_repeatedly(
+                *(ready, chosen, seed, catalogue),
+                repeat=repeat or 1,
+                test=test,
+                json_file=json_file,
+            )
+        )
     results: list[Result] = []
     try:
         for result in run_all(ready, chosen, seed, catalogue):

@@ -50,9 +50,14 @@ class JournalWriter:
         """Record what the producer was told: ``code`` is an HTTP status or a ``Reason``."""
         self._write(RECORD.pack(OUTCOME, status, code, producer, sequence, 0, done_ns, 0))
 
-    def end(self, end_ns: int) -> None:
-        """Record that the schedule was carried out to its end, and close the file."""
-        self._write(RECORD.pack(END, 0, 0, 0, self._intents, 0, end_ns, 0))
+    def end(self, end_ns: int, clock_jump_ns: int = 0) -> None:
+        """Record that the schedule was carried out to its end, and close the file.
+
+        Args:
+            end_ns: when.
+            clock_jump_ns: by how much the wall clock jumped meanwhile.
+        """
+        self._write(RECORD.pack(END, 0, 0, 0, self._intents, 0, end_ns, clock_jump_ns))
         self.close()
 
     def close(self) -> None:

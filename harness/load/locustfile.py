@@ -18,6 +18,7 @@ from locust import User, events, task
 from locust.env import Environment
 from locust.exception import StopUser
 
+from harness.clock import ClockWatch
 from harness.load.answers import classify
 from harness.load.connection import Connection
 from harness.load.journal import JournalWriter
@@ -32,6 +33,7 @@ class Clock:
 
     def __init__(self) -> None:
         self._offset_ns = time.time_ns() - time.monotonic_ns()
+        self.watch = ClockWatch()
 
     def now_ns(self) -> int:
         """Return nanoseconds since the epoch."""
@@ -72,6 +74,7 @@ class Crew:
     def carry_out(self) -> None:
         """Hand out every event at its time, then wait until each has an outcome."""
         for due in schedule(PLAN.phases, PLAN.producers):
+            self.clock.watch.look()
             wait_ns = self.start_ns + due.due_ns - self.clock.now_ns()
             if wait_ns > 0:
                 gevent.sleep(wait_ns / 1e9)
@@ -83,7 +86,8 @@ class Crew:
         while self._unfinished:
             gevent.sleep(0.01)
         self._over = True
-        self.journal.end(self.clock.now_ns())
+        self.clock.watch.look()
+        self.journal.end(self.clock.now_ns(), self.clock.watch.jump_ns)
         for inbox in self._idle:
             inbox.set(None)
 

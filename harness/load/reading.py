@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from harness.ledger.records import INTENT as INTENT_DTYPE
 from harness.ledger.records import OUTCOME as OUTCOME_DTYPE
 from harness.load.journal import END, HEADER, INTENT, MAGIC, OUTCOME, RECORD
 
+_TAIL_BYTES = 4096 * RECORD.size
 _RECORD_DTYPE = np.dtype(
     [
         ("kind", "u1"),
@@ -37,6 +40,8 @@ class Journals:
         start_ns: when the first schedule began.
         complete: every journal was closed by its own load process, and none is torn.
         why_incomplete: one sentence, empty when complete.
+        clock_jump_ns: by how much the wall clock jumped while a load process ran; of those
+            that were closed.
     """
 
     intents: npt.NDArray[np.void]
@@ -44,6 +49,7 @@ class Journals:
     start_ns: int
     complete: bool
     why_incomplete: str
+    clock_jump_ns: int = 0
 
 
 def read_journals(folder: Path) -> Journals:
@@ -64,6 +70,7 @@ def read_journals(folder: Path) -> Journals:
         min(part.start_ns for part in parts),
         all(part.complete for part in parts),
         why,
+        max(part.clock_jump_ns for part in parts),
     )
 
 
@@ -77,7 +84,9 @@ def _read(path: Path) -> Journals:
     records = np.frombuffer(body[: len(body) - torn], _RECORD_DTYPE)
     intents, outcomes = _intents(records), _outcomes(records)
     why = _incomplete(path.name, records, len(intents), torn)
-    return Journals(intents, outcomes, start_ns, not why, why)
+    ends = records[records["kind"] == END]
+    jump_ns = int(ends["payload_hash"].max()) if len(ends) else 0
+    return Journals(intents, outcomes, start_ns, not why, why, jump_ns)
 
 
 def _intents(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
@@ -106,3 +115,29 @@ def _incomplete(name: str, records: npt.NDArray[np.void], intents: int, torn: in
     if records[-1]["sequence"] != intents:
         return f"{name} says {records[-1]['sequence']} intents and holds {intents}"
     return ""
+
+
+class JournalTail:
+    """The outcomes in the journals of a run that is under way, read as they come."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[Path, tuple[int, int]] = {}
+
+    def new(self) -> Iterator[tuple[tuple[int, int], int]]:
+        """Yield id and status of each outcome recorded since the last call."""
+        for path in self._folder.glob("journal-*.bin"):
+            if path not in self._files:
+                self._files[path] = os.open(path, os.O_RDONLY), HEADER.size
+            fd, at = self._files[path]
+            data = os.pread(fd, _TAIL_BYTES, at)
+            whole = len(data) // RECORD.size * RECORD.size
+            self._files[path] = fd, at + whole
+            for kind, status, _, producer, sequence, *_ in RECORD.iter_unpack(data[:whole]):
+                if kind == OUTCOME:
+                    yield (producer, sequence), status
+
+    def close(self) -> None:
+        """Close the journals."""
+        for fd, _ in self._files.values():
+            os.close(fd)

@@ -118,6 +118,20 @@ def _notes(results: Sequence[Result]) -> list[RenderableType]:
     return notes
 
 
+def lost_line(result: Result) -> str | None:
+    """Return one line saying what the lost events died of; None when none was lost."""
+    if not result.counts.lost:
+        return None
+    where = result.lost_where
+    told = result.stages or {
+        **result.lost_when,
+        "at the beginning": where.prefix,
+        "in between": where.middle,
+        "at the end of their producer": where.suffix,
+    }
+    return "lost: " + ", ".join(f"{number} {words}" for words, number in told.items() if number)
+
+
 def detail(result: Result) -> RenderableType:
     """Return everything about one run: classes, evidence, prediction, timings."""
     counts = Table(title="Ledger", title_justify="left")
@@ -131,9 +145,12 @@ def detail(result: Result) -> RenderableType:
         evidence.add_column(column)
     for seen in result.evidence:
         evidence.add_row(seen.source, seen.claim, seen.value, "yes" if seen.holds else "NO")
+    died = lost_line(result)
     lines = [f"Hypothesis: {result.hypothesis}", f"Reason: {result.reason}"]
     if result.predicted is not None:
         lines.append(f"Predicted from: {result.predicted.basis}")
+    if died is not None:
+        lines.append(died.capitalize())
     lines += [f"Self-proof: {line}" for line in result.self_proof]
     timings = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.timings_s.items())
     lines.append(f"Timings: {timings}")

@@ -64,6 +64,7 @@ async def serve(settings: Settings) -> None:
     await dispatcher.stop()
     server.should_exit = True
     await serving
+    dispatcher.stages.close()
 
 
 def main() -> None:

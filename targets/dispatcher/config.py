@@ -10,7 +10,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "DISPATCHER_"
@@ -131,6 +138,18 @@ class Shutdown(_Group):
     limit_s: Seconds = 30.0
 
 
+class StageSettings(_Group):
+    """Where each event's stage is marked: a folder outside the fault domain; none is off."""
+
+    path: Path | None = None
+    capacity: Annotated[int, Field(ge=1, le=100_000_000)] = 10_000_000
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _empty_is_none(cls, path: object) -> object:
+        return path or None
+
+
 class Settings(BaseSettings):
     """All settings."""
 
@@ -148,6 +167,7 @@ class Settings(BaseSettings):
     retry: Retry = Retry()
     dead_letter: DeadLetter = DeadLetter()
     shutdown: Shutdown = Shutdown()
+    stages: StageSettings = StageSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

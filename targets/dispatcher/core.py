@@ -10,12 +10,13 @@ import uuid
 from collections.abc import Coroutine
 from typing import Any
 
-from targets.dispatcher import dead_letters, queues
+from targets.dispatcher import dead_letters, queues, stages
 from targets.dispatcher.config import Settings, ShutdownMode, WhenFull
 from targets.dispatcher.dead_letters import DeadLetterFullError
 from targets.dispatcher.events import Accepted, Event
 from targets.dispatcher.metrics import Metrics
 from targets.dispatcher.queues.protocol import Delivery, QueueFullError, QueueUnsureError
+from targets.dispatcher.stages import Stage
 from targets.dispatcher.store import DatabaseError, Store
 
 LOG = logging.getLogger(__name__)
@@ -70,6 +71,9 @@ class Dispatcher:
         self.metrics = Metrics(self.queue.capacity)
         self.store = Store(settings.database, settings.workers, self.boot_id)
         self.dead_letters = dead_letters.build(settings.dead_letter, self.store)
+        survives = self.queue.survives_process
+        self.stages = stages.build(settings.stages, self.boot_id, survives=survives)
+        self._mark = self.stages.mark
         self.accepting = False
         self.in_flight = 0
         self.waiting_retry = 0
@@ -96,6 +100,11 @@ class Dispatcher:
         """Close the intake, then sleep or drain as configured; what is left is abandoned."""
         self.accepting = False
         self._closing.set()
+        self.stages.mark_every(Stage.CLOSING)
+        await self._wind_down()
+        self.stages.mark_every(Stage.ABANDONED)
+
+    async def _wind_down(self) -> None:
         shutdown = self.settings.shutdown
         if shutdown.mode is ShutdownMode.SLEEP:
             LOG.info("shutting down: %s s of grace", shutdown.sleep_s)
@@ -132,10 +141,12 @@ class Dispatcher:
             QueueUnsureError: the backend did not say.
         """
         item = Accepted(event, time.time())
+        self._mark(event, Stage.ACCEPTED)
         try:
             await self._push(item)
         except (QueueFullError, RateLimitedError, IntakeClosedError):
             self.metrics.count("dropped")
+            self._mark(event, Stage.REFUSED)
             raise
         self.metrics.count("accepted")
 
@@ -147,6 +158,7 @@ class Dispatcher:
         push = self.settings.push
         if push.when_full is WhenFull.BLOCK:
             await self._put_unless_closing(item, push.timeout_s)
+            self._mark(item.event, Stage.QUEUED)
             return
         try:
             await self.queue.put(item, 0)
@@ -154,6 +166,8 @@ class Dispatcher:
             if push.when_full is not WhenFull.WRITE_THROUGH:
                 raise
             await self._write_through(item)
+        else:
+            self._mark(item.event, Stage.QUEUED)
 
     async def _put_unless_closing(self, item: Accepted, timeout_s: float) -> None:
         """Wait for room, but not beyond the moment at which the intake closes."""
@@ -177,11 +191,13 @@ class Dispatcher:
 
     async def _write_through(self, item: Accepted) -> None:
         """Handle the event in the producer's own time: degraded, but not refused."""
+        self._mark(item.event, Stage.HANDLING)
         try:
             await self._handle(item.event)
         except DatabaseError as error:
             # An insert whose answer was lost may have happened.
             raise QueueUnsureError(str(error)) from error
+        self._mark(item.event, Stage.PERSISTED)
         self.metrics.count("persisted")
         self.metrics.latency.observe(time.time() - item.accepted_at)
 
@@ -195,6 +211,7 @@ class Dispatcher:
     async def _work(self) -> None:
         while not self._leaves_the_rest():
             delivery = await self.queue.take()
+            self._mark(delivery.item.event, Stage.TAKEN)
             self.in_flight += 1
             try:
                 await self._deal_with(delivery)
@@ -224,6 +241,7 @@ class Dispatcher:
     async def _retry(self, delivery: Delivery, reason: str) -> None:
         retry = self.settings.retry
         for attempt in range(retry.attempts):
+            self._mark(delivery.item.event, Stage.RETRYING)
             await asyncio.sleep(retry.base**attempt)
             self.metrics.count("retried")
             again = await self._attempt(delivery)
@@ -235,14 +253,17 @@ class Dispatcher:
     async def _attempt(self, delivery: Delivery) -> str | None:
         """Handle once; return None when it is persisted, else the reason."""
         event = delivery.item.event
+        self._mark(event, Stage.HANDLING)
         try:
             await self._handle(event)
         except DatabaseError as error:
             self.metrics.count("failed")
             return " ".join(str(error).split()) or type(error).__name__
+        self._mark(event, Stage.PERSISTED)
         self.metrics.count("persisted")
         self.metrics.latency.observe(time.time() - delivery.item.accepted_at)
         await self.queue.ack(delivery)
+        self._mark(event, Stage.ACKNOWLEDGED)
         return None
 
     async def _handle(self, event: Event) -> None:
@@ -257,17 +278,21 @@ class Dispatcher:
         event = delivery.item.event
         told = f"event {event.producer}-{event.sequence} failed: {reason}"
         if self.dead_letters is None:
+            self._mark(event, Stage.DROPPED)
             LOG.error("%s", told)
         else:
             try:
                 await self.dead_letters.add(delivery.item, reason)
             except DeadLetterFullError:
+                self._mark(event, Stage.OVERFLOWED)
                 self.metrics.count("dropped")
                 LOG.error("%s; dead letter queue is full, event lost", told)  # noqa: TRY400
             except DatabaseError as error:
+                self._mark(event, Stage.UNLETTERED)
                 self.metrics.count("dropped")
                 LOG.error("%s; dead letter queue is away, event lost: %s", told, error)  # noqa: TRY400
             else:
+                self._mark(event, Stage.DEAD_LETTERED)
                 self.metrics.count("dead_lettered")
                 LOG.warning("%s; sent to the dead letter queue", told)
         await self.queue.ack(delivery)
@@ -284,9 +309,12 @@ class Dispatcher:
             letter = await self.dead_letters.oldest()
             if letter is None:
                 break
+            # Marked first: a worker may have taken it before the put returns.
+            self._mark(letter.item.event, Stage.REQUEUED)
             try:
                 await self.queue.put(letter.item, self.settings.push.timeout_s)
             except (QueueFullError, QueueUnsureError):
+                self._mark(letter.item.event, Stage.DEAD_LETTERED)
                 break
             # Removed only now: a crash in between repeats the event and does not lose it.
             await self.dead_letters.remove(letter)

@@ -41,6 +41,20 @@ def test_a_crash_loses_what_the_model_says(crash: dict[str, dict[str, Any]], tar
     assert {"waitpid", "process-table", "health-probe"} <= sources
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_each_lost_event_died_of_something(crash: dict[str, dict[str, Any]], target: str) -> None:
+    result = crash[target]
+    assert sum(result["stages"].values()) == result["counts"]["lost"]
+    assert sum(result["lost_when"].values()) == result["counts"]["lost"]
+
+
+def test_a_channel_dies_with_what_is_queued_and_in_hand(crash: dict[str, dict[str, Any]]) -> None:
+    stages = crash["channel"]["stages"]
+    assert set(stages) <= {"queued", "in hand"}
+    assert stages["queued"] >= 495
+    assert stages["in hand"] <= 5
+
+
 def test_a_channel_loses_its_queue_and_its_hands(crash: dict[str, dict[str, Any]]) -> None:
     assert 500 <= crash["channel"]["counts"]["lost"] <= 515
 
@@ -72,6 +86,7 @@ def test_control_lossy_loses_exactly_the_known_number() -> None:
     results = _by_target(done.results())
     assert set(results) == set(TARGETS)
     for result in results.values():
+        assert result["stages"] == {"given up, no dead-letter queue": 40}
         assert result["counts"]["lost"] == result["predicted"]["lost"] == 40
         assert len({seen["source"] for seen in result["evidence"] if seen["holds"]}) >= 2
 

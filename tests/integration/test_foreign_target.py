@@ -79,6 +79,10 @@ def test_a_foreign_dispatcher_is_crashed_and_audited(project: Path) -> None:
     assert code == 0, result["reason"]
     assert 500 <= result["counts"]["lost"] <= 515
     assert result["prediction_holds"] is True
+    # It leaves no marks, so its losses are placed by time and by place.
+    assert result["stages"] is None
+    assert sum(result["lost_when"].values()) == result["counts"]["lost"]
+    assert sum(result["lost_where"].values()) == result["counts"]["lost"]
     assert result["counts"]["unexpected"] == result["counts"]["corrupted"] == 0
     assert len({seen["source"] for seen in result["evidence"] if seen["holds"]}) == 4
 

@@ -16,8 +16,11 @@ from harness.judge import judge_run
 from harness.ledger.collected import Collected
 from harness.ledger.records import PAIR, ROW
 from harness.load.journal import JournalWriter
+from harness.marks import save_marks
 from harness.model import AckLevel, Counts, Evidence, Predicted, Status, Verdict
 from harness.result import Result
+from targets.dispatcher.events import Event
+from targets.dispatcher.stages import FileMarks, Stage
 
 EVENTS = 40
 SECOND = 10**9
@@ -64,6 +67,8 @@ class Run:
     sent: int = EVENTS
     status: Status = Status.ACKED
     end: bool = True
+    clock_jump_ns: int = 0
+    lag_ns: int = 0
     rows: list[int] = field(default_factory=lambda: list(range(EVENTS)))
 
     def judged(self) -> Result:
@@ -99,10 +104,10 @@ class Run:
     def _journal(self) -> None:
         with JournalWriter(self.folder / "journal-0.bin", 0, 1, 1, 0) as journal:
             for n in range(self.sent):
-                journal.intent(0, n, n * SECOND, n * SECOND, 0)
+                journal.intent(0, n, n * SECOND - self.lag_ns, n * SECOND, 0)
                 journal.outcome(0, n, n * SECOND + SECOND // 4, self.status, 202)
             if self.end:
-                journal.end(EVENTS * SECOND)
+                journal.end(EVENTS * SECOND, self.clock_jump_ns)
 
 
 @pytest.fixture
@@ -162,6 +167,8 @@ def test_a_lossy_run_fails(a_run: Run) -> None:
         ({"load_exit_code": 70}, "exit code 70"),
         ({"events_planned": EVENTS + 1}, "40 of 41 planned events"),
         ({"budget": None}, "no budget"),
+        ({"clock_jump_s": 0.051}, "the clock of this machine jumped by 0.051 s"),
+        ({"probe_gap_s": 0.51}, "kept from looking for 0.51 s"),
         ({"budget": Budget(max_lost=0, recovery_s_max=9), "faults": []}, "recovery was never seen"),
     ],
 )
@@ -182,6 +189,71 @@ def test_an_unfinished_journal_is_inconclusive(a_run: Run) -> None:
     result = a_run.judged()
     assert result.verdict is Verdict.INCONCLUSIVE
     assert "ended early" in result.reason
+
+
+def test_a_jump_of_the_clock_under_the_load_is_inconclusive(a_run: Run) -> None:
+    a_run.clock_jump_ns = 51_000_000
+    result = a_run.judged()
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "the clock of this machine jumped by 0.051 s" in result.reason
+
+
+def test_a_load_that_lags_is_inconclusive(a_run: Run) -> None:
+    a_run.lag_ns = 501_000_000
+    result = a_run.judged()
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "lagged behind its schedule by 501 ms (p99), more than 500 ms" in result.reason
+
+
+def test_bounds_that_are_kept_are_no_doubt(a_run: Run) -> None:
+    a_run.facts = {"clock_jump_s": 0.05, "probe_gap_s": 0.5}
+    a_run.lag_ns, a_run.clock_jump_ns = 499_000_000, 50_000_000
+    assert a_run.judged().verdict is Verdict.PASS
+
+
+def _mark(folder: Path, sequences: list[int], stage: Stage) -> None:
+    marks = FileMarks(folder / "target", "b" * 32, survives=False, capacity=1000)
+    for sequence in sequences:
+        marks.mark(Event(producer=0, sequence=sequence), stage)
+    save_marks(folder)
+
+
+def test_each_loss_has_its_stage_and_its_time(a_run: Run) -> None:
+    a_run.rows, a_run.facts = list(range(4, 37)), {"stages_marked": True}
+    _mark(a_run.folder, [0, 1, 2, 3, 37, 38, 39], Stage.QUEUED)
+    result = a_run.judged()
+    assert result.verdict is Verdict.FAIL
+    assert result.stages == {"queued": 7}
+    assert result.lost_when == {"acked before the fault": 4, "sent after the fault": 3}
+    assert (result.lost_where.prefix, result.lost_where.suffix) == (4, 3)
+    saved = np.load(a_run.folder / "stages.npy")
+    assert saved["sequence"].tolist() == [0, 1, 2, 3, 37, 38, 39]
+    assert set(saved["stage"]) == {"queued"}
+
+
+def test_a_loss_without_a_stage_is_an_error_of_the_instrument(a_run: Run) -> None:
+    a_run.rows, a_run.facts = list(range(3, EVENTS)), {"stages_marked": True}
+    _mark(a_run.folder, [0, 2], Stage.TAKEN)
+    result = a_run.judged()
+    assert result.verdict is Verdict.ERROR
+    assert "the stages explain 2 of 3 lost events" in result.reason
+    assert result.stages == {"in hand": 2}
+
+
+def test_a_target_without_marks_has_no_stages_but_times(a_run: Run) -> None:
+    a_run.rows = list(range(1, EVENTS))
+    result = a_run.judged()
+    assert result.verdict is Verdict.FAIL
+    assert result.stages is None
+    assert result.lost_when == {"acked before the fault": 1}
+
+
+def test_the_cost_of_the_self_proof_is_recorded(a_run: Run) -> None:
+    a_run.judged()
+    spent: dict[str, float] = {}
+    result = judge_run(a_run.folder, spent)
+    assert set(spent) == {"judge", "self_proof"}
+    assert result.timings_s == spent
 
 
 def test_nothing_acked_is_inconclusive(a_run: Run) -> None:

@@ -1,0 +1,163 @@
+"""What marking stages costs: the same dispatcher with marks and without, in turn.
+
+A dispatcher on a channel, without handler time, is given arrays of events as fast as it
+takes them, until all are persisted. Rounds alternate, so that whatever else the machine
+does meets both alike; only the ratio counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from harness.catalogue import Catalogue
+from harness.environment import machine
+from harness.narrator import Silent
+from harness.probe import HealthProbe
+from harness.runtime import Order
+from harness.runtimes.local import RUNTIME
+from harness.services import discover
+from harness.services.toxiproxy import Proxies
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "bench"
+MOST = 0.03
+ARRAY = 500
+WAIT_S = 120.0
+
+_SETTINGS = {
+    "DISPATCHER_HANDLER__TIME_S": "0",
+    "DISPATCHER_WORKERS": "16",
+    "DISPATCHER_QUEUE__CAPACITY": "100000",
+}
+
+
+@contextmanager
+def dispatcher(folder: Path, *, marked: bool) -> Iterator[str]:
+    """Bring up a dispatcher that marks stages or does not; yields its base URL."""
+    target = Catalogue.here().target("channel").model_copy(update={"proxied": ()})
+    order = Order(
+        run_id=f"bench-{time.time_ns()}",
+        folder=folder,
+        target=target,
+        services=[discover()["postgres"]],
+        proxy=None,
+        proxy_control=Proxies,
+        settings=_SETTINGS | ({} if marked else {"DISPATCHER_STAGES__PATH": ""}),
+        probe=lambda url: HealthProbe(url, target.http, folder / "probe.jsonl"),
+        say=Silent().say,
+    )
+    with RUNTIME.open(order) as site:
+        yield site.base_url
+
+
+def rate_per_s(base_url: str, events: int, first: int) -> float:
+    """Send events in arrays and return how many were persisted per second.
+
+    Raises:
+        RuntimeError: some were refused, or not persisted in time.
+    """
+    before = _persisted(base_url)
+    bodies = [_body(number, ARRAY) for number in range(first, first + events, ARRAY)]
+    begin = time.perf_counter()
+    for body in bodies:
+        request = urllib.request.Request(f"{base_url}/events", body)  # noqa: S310 - loopback
+        with urllib.request.urlopen(request, timeout=WAIT_S) as answer:  # noqa: S310
+            if answer.status != 202:
+                raise RuntimeError(f"the dispatcher answered {answer.status}")
+    while (done := _persisted(base_url) - before) < events:
+        if time.perf_counter() - begin > WAIT_S:
+            raise RuntimeError(f"{done} of {events} events were persisted in {WAIT_S:g} s")
+        time.sleep(0.002)
+    return events / (time.perf_counter() - begin)
+
+
+def _body(first: int, count: int) -> bytes:
+    payload = "x" * 64
+    events = [
+        {"producer": 0, "sequence": n, "payload": payload} for n in range(first, first + count)
+    ]
+    return json.dumps(events).encode()
+
+
+def _persisted(base_url: str) -> int:
+    with urllib.request.urlopen(f"{base_url}/state", timeout=WAIT_S) as answer:  # noqa: S310
+        counts: dict[str, int] = json.load(answer)["counts"]
+    return int(counts["persisted"])
+
+
+def measure(events: int, rounds: int, say: Console) -> dict[str, object]:
+    """Measure both in turn; the ratio of each round, and their median."""
+    found: dict[bool, list[float]] = {True: [], False: []}
+    with (
+        tempfile.TemporaryDirectory() as one,
+        tempfile.TemporaryDirectory() as other,
+        dispatcher(Path(one), marked=True) as with_marks,
+        dispatcher(Path(other), marked=False) as without,
+    ):
+        urls = {True: with_marks, False: without}
+        for url in urls.values():
+            rate_per_s(url, events, 0)
+        for number in range(rounds):
+            # Who goes first changes: the second may find a warmer machine.
+            for marked in sorted(urls, reverse=bool(number % 2)):
+                found[marked].append(rate_per_s(urls[marked], events, (number + 1) * events))
+            say.print(f"round {number + 1} of {rounds}", highlight=False)
+    ratios = [a / b for a, b in zip(found[True], found[False], strict=True)]
+    return {
+        "events": events,
+        "rounds": rounds,
+        "with_marks_per_s": round(statistics.median(found[True])),
+        "without_marks_per_s": round(statistics.median(found[False])),
+        "cost": round(1 - statistics.median(ratios), 4),
+        "cost_quartiles": [round(1 - q, 4) for q in statistics.quantiles(ratios, n=4)[::-2]],
+        "most": MOST,
+        "machine": machine(),
+    }
+
+
+def _page(report: dict[str, object]) -> str:
+    return (
+        "# What marking stages costs\n\n"
+        f"{report['rounds']} alternating rounds of {report['events']:,} events through a "
+        "dispatcher on a channel\nwithout handler time, with marks and without. Generated by "
+        "`make bench`.\n\n"
+        "| with marks | without | cost, median of the rounds' ratios | quartiles | allowed |\n"
+        "|---:|---:|---:|---:|---:|\n"
+        f"| {report['with_marks_per_s']}/s | {report['without_marks_per_s']}/s "
+        f"| {report['cost']:.1%} | {_percent(report['cost_quartiles'])} "
+        f"| {report['most']:.0%} |\n\n"
+        f"Machine: {report['machine']}\n"
+    )
+
+
+def _percent(values: object) -> str:
+    return " to ".join(f"{value:.1%}" for value in values) if isinstance(values, list) else ""
+
+
+def main() -> int:
+    """Run the bench; 1 when marking costs more than it may."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=15)
+    asked = parser.parse_args()
+    report = measure(asked.events, asked.rounds, Console(stderr=True))
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(report, indent=2) + "\n"
+    (RESULTS / "stages.json").write_text(text, encoding="utf-8")
+    (RESULTS / "stages.md").write_text(_page(report), encoding="utf-8")
+    print(_page(report))
+    return int(float(str(report["cost"])) > MOST)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

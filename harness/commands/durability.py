@@ -1,0 +1,96 @@
+"""``harness durability``."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.commands._running import prepare, recover, run_all
+from harness.commands._shared import ERR, OUT, JsonFile, Targets, runtime_named
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.catalogue import Catalogue, Cell
+    from harness.report.durability import Worth
+    from harness.result import Result
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("durability")(durability)
+
+
+def durability(
+    target: Targets = None,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only this fault, e.g. SIGKILL. Repeatable."),
+    ] = None,
+    runtime: Annotated[
+        str,
+        typer.Option(metavar="auto|local|docker", help="Where servers and targets run."),
+    ] = "auto",
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**31 - 1, help="Fixes all that is random. Default: random."),
+    ] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Also write the table to results/durability.md.")
+    ] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure what a yes of each target is worth.
+
+    Runs the same load under SIGKILL, stop, OOM and loss of power, and shows what was acked
+    and gone: in events, and in the milliseconds for which it had been acked. What this
+    machine or runtime cannot do is named as not measured.
+    """
+    from harness.catalogue import Catalogue
+    from harness.durability import FAULTS, measure, rows, trials
+    from harness.plugins import unknown
+    from harness.report.durability import durability_table
+    from harness.result import exit_code
+
+    if json_file is not None and not json_file.parent.is_dir():
+        raise UsageError(f"--json {json_file}: folder {json_file.parent} does not exist")
+    wanted = fault or list(FAULTS)
+    for name in wanted:
+        if name not in FAULTS:
+            raise UsageError(unknown("fault of this table", name, FAULTS))
+    catalogue, chosen = Catalogue.here(), runtime_named(runtime)
+    targets = [catalogue.target(name) for name in target or catalogue.target_names()]
+    asked = [trial for trial in trials(targets, chosen) if trial.fault in wanted]
+    ready = [trial.cell for trial in asked if trial.why_not is None]
+    prepare(chosen, ready)
+    seed = secrets.randbelow(2**31) if seed is None else seed
+    ERR.print(f"[dim]runtime {chosen.name}, seed {seed}, {len(ready)} runs[/dim]")
+    recover(chosen)
+
+    def run(cell: Cell) -> Result:
+        return next(iter(run_all([cell], chosen, seed, catalogue)))
+
+    results = [result for _, result in measure(asked, run) if result is not None]
+    worths = rows(asked)
+    if str(json_file) != "-":
+        OUT.print(durability_table(worths, wanted))
+    if save:
+        _save(worths, wanted, catalogue)
+    if json_file is not None:
+        text = json.dumps([asdict(worth) for worth in worths], indent=2) + "\n"
+        sys.stdout.write(text) if str(json_file) == "-" else json_file.write_text(text, "utf-8")
+    raise typer.Exit(exit_code(results))
+
+
+def _save(worths: Sequence[Worth], faults: Sequence[str], catalogue: Catalogue) -> None:
+    from harness.environment import machine
+    from harness.report.durability import durability_page
+
+    page = durability_page(worths, faults, str(machine()))
+    (catalogue.root / "results" / "durability.md").write_text(page, encoding="utf-8")

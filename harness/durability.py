@@ -1,0 +1,119 @@
+"""Measures what a yes is worth: the same load under each fault, per target and ack level."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.budget import Budget
+from harness.catalogue import Cell
+from harness.errors import UsageError
+from harness.experiment import Experiment, Load, Phase, PlannedFault, Trigger, Variant
+from harness.model import Predicted, Verdict
+from harness.report.durability import Window, Worth
+from harness.result import Result
+from harness.run import check
+from harness.runtime import Runtime
+from harness.target import Target
+
+# 200 events/s against 100: a backlog grows in whatever the target queues in. Payloads are
+# large enough that a backlog in memory meets a limit of memory within the load.
+LOAD = Load(phases=(Phase(200, 8),), payload_bytes=65536)
+SETTINGS: Mapping[str, str | int | float] = {
+    "workers": 5,
+    "handler_time_s": 0.05,
+    "capacity": 1000,
+}
+_AT = Trigger(condition="queue_length >= 200", at_s=2.5)
+_EARLY = Trigger(condition="queue_length >= 50", at_s=1.0)
+
+FAULTS: Mapping[str, PlannedFault] = {
+    "SIGKILL": PlannedFault("sigkill", _AT),
+    "stop": PlannedFault("stop", _AT, parameters={"grace_s": 10}),
+    "OOM": PlannedFault("oom", _EARLY, parameters={"headroom_mib": 8, "within_s": 6}),
+    "power loss": PlannedFault("power-loss", _AT),
+}
+POWER = "power loss"
+
+# What decides whether a broker's yes outlives a loss of power; a process that is killed
+# does not test it, since its writes are with the kernel by then.
+FLUSHING: Mapping[str, Mapping[str, str | int | float]] = {
+    "redis.appendfsync = always": {"redis.appendfsync": "always"},
+    "redis.appendfsync = no": {"redis.appendfsync": "no"},
+    "kafka.log.flush.interval.messages = 1": {"kafka.log.flush.interval.messages": "1"},
+    "postgres.synchronous_commit = off": {"postgres.synchronous_commit": "off"},
+}
+
+# Whatever is lost is the measurement; a run that says nothing is not.
+_ANY = Budget(max_loss_ratio=1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One run to be made: the row and column that it fills, and why it cannot be made."""
+
+    worth: Worth
+    fault: str
+    cell: Cell
+    why_not: str | None
+
+
+def trials(targets: Sequence[Target], runtime: Runtime) -> list[Trial]:
+    """Return all runs: each fault on each target, and loss of power on each way of flushing."""
+    made = []
+    for target in targets:
+        worth = Worth(target.name, "", target.ack_level)
+        made += [_trial(worth, name, target, {}, runtime) for name in FAULTS]
+        for words, settings in FLUSHING.items():
+            if words.partition(".")[0] in target.services:
+                other = Worth(target.name, words, target.ack_level)
+                made.append(_trial(other, POWER, target, settings, runtime))
+    return made
+
+
+def _trial(
+    worth: Worth,
+    fault: str,
+    target: Target,
+    settings: Mapping[str, str | int | float],
+    runtime: Runtime,
+) -> Trial:
+    variant = Variant("", LOAD, (FAULTS[fault],), {**SETTINGS, **settings})
+    experiment = Experiment(
+        name=f"durability-{fault.lower().replace(' ', '-')}",
+        hypothesis="What a producer was told yes to is persisted in the end.",
+        variants=(variant,),
+        targets=(target.name,),
+        predict=lambda _: Predicted(),
+    )
+    cell = Cell(experiment, variant, target, _ANY)
+    try:
+        why_not = check(cell, runtime)
+    except UsageError as error:
+        why_not = str(error)
+    return Trial(worth, fault, cell, why_not)
+
+
+def measure(
+    asked: Sequence[Trial], run: Callable[[Cell], Result]
+) -> Iterator[tuple[Trial, Result | None]]:
+    """Make each run that can be made, and note what it shows; results as they come."""
+    for trial in asked:
+        result = None if trial.why_not else run(trial.cell)
+        trial.worth.windows[trial.fault] = _window(trial, result)
+        yield trial, result
+
+
+def rows(asked: Sequence[Trial]) -> list[Worth]:
+    """Return the rows that the trials fill, each once, in order."""
+    return list({id(trial.worth): trial.worth for trial in asked}.values())
+
+
+def _window(trial: Trial, result: Result | None) -> Window:
+    if result is None:
+        return Window(note=trial.why_not or "")
+    if result.verdict in {Verdict.ERROR, Verdict.INCONCLUSIVE}:
+        return Window(note=f"{result.verdict} on {result.target}: {result.reason}")
+    lived = any("it lived" in seen.claim for seen in result.evidence)
+    note = "it lived: its memory does not grow" if lived else ""
+    return Window(result.counts.lost, result.volatile_ms, note)

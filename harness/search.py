@@ -1,0 +1,233 @@
+"""Looks for the moments at which a kill loses or duplicates events.
+
+Aims a kill at each step of an event's way, steering on the marks that the target leaves,
+and keeps the smallest schedule that loses as an experiment that can be run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.budget import Budget
+from harness.catalogue import Cell
+from harness.errors import UsageError
+from harness.experiment import STEPS, Experiment, Load, Phase, PlannedFault, Trigger, Variant
+from harness.facts import Facts
+from harness.found import Report, Schedule
+from harness.ledger.collected import Collected
+from harness.ledger.reconcile import reconcile
+from harness.ledger.records import Held, Told
+from harness.ledger.steps import dwell_s, struck_at
+from harness.load.reading import read_journals
+from harness.marks import load_marks
+from harness.model import Predicted, Verdict
+from harness.result import Result
+from harness.seeds import derived
+
+LOAD_S = 3.0
+TRIES = 2
+
+# Full within a moment, so that events wait at every step, before the queue too.
+SMALL_CAPACITY = 20
+
+# The rates that are tried for the smallest schedule. The load must go on while the target is
+# down, or a run says nothing; so fewer events means fewer in the same time.
+SMALLEST_PER_S = (2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+
+BOUNDS = {"max_lost": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What to search.
+
+    Attributes:
+        cell: gives target, settings and rate; its own faults are not used.
+        target: the target as it was asked for, by name or by file.
+        seed: of the first run.
+        run: makes one run: cell, seed and number; what it raises ends the search.
+        runs: the folder that gets the run folders.
+        found: the folder that gets the schedule that loses.
+        limit_s: no run is begun after so long.
+        steps: that are aimed at.
+    """
+
+    cell: Cell
+    target: str
+    seed: int
+    run: Callable[[Cell, int, int], Result]
+    runs: Path
+    found: Path
+    limit_s: float
+    steps: Sequence[str] = STEPS
+
+
+def check(cell: Cell) -> None:
+    """Raise when a cell cannot be searched.
+
+    Raises:
+        UsageError: its target leaves no marks to steer by.
+    """
+    if not cell.target.stages:
+        raise UsageError(
+            f"target {cell.target.name} marks no stages, so nothing can be aimed at a step; "
+            "ARCHITECTURE.md says how a dispatcher of your own marks them"
+        )
+
+
+def search(asked: Search) -> Report:
+    """Aim a kill at each step, then look for the smallest schedule that loses."""
+    report = Report(asked.target)
+    begin = time.monotonic()
+    numbers = iter(range(10_000))
+    for step in asked.steps:
+        for number in range(TRIES):
+            if time.monotonic() - begin > asked.limit_s:
+                report.unfinished = f"{asked.limit_s:g} s were over"
+                return report
+            after = 20 + derived(asked.seed, number + 1) % 60
+            cell = aimed(asked.cell, step, _base_load(asked.cell), after, SMALL_CAPACITY)
+            result = asked.run(cell, asked.seed, next(numbers))
+            _note(report, step, asked.runs / result.run_id, result)
+            if report.steps[step].hits:
+                break
+    for losing in report.losing():
+        if report.smallest is None:
+            report.smallest = _smallest(asked, report, losing.step, begin, numbers)
+    return report
+
+
+def aimed(cell: Cell, step: str, load: Load, after: int, capacity: int | None) -> Cell:
+    """Return the cell with one kill, aimed at a step, and a load of its own."""
+    settings = dict(cell.variant.settings)
+    if capacity is not None and "capacity" in cell.target.settings:
+        settings["capacity"] = capacity
+    trigger = Trigger(step=step, after=after, limit_s=load.duration_s)
+    variant = Variant("", load, (PlannedFault("sigkill", trigger),), settings)
+    experiment = Experiment(
+        name=f"search-{cell.experiment.name}-{cell.target.name}-{step}",
+        hypothesis=f"A kill loses nothing when an event is {step}.",
+        variants=(variant,),
+        targets=(cell.target.name,),
+        predict=lambda _: Predicted(),
+        bounds=BOUNDS,
+    )
+    return Cell(experiment, variant, cell.target, Budget.model_validate(dict(BOUNDS)))
+
+
+def _base_load(cell: Cell) -> Load:
+    load = cell.variant.load
+    return replace(load, phases=(Phase(load.phases[0].rate_per_s, LOAD_S),))
+
+
+def _note(report: Report, aimed_at: str, folder: Path, result: Result) -> None:
+    """Add what one run showed of every step, whichever it was aimed at."""
+    report.results.append(result)
+    facts = Facts.load(folder)
+    found = report.steps[aimed_at]
+    found.runs += 1
+    if not facts.collected:
+        return
+    marks = load_marks(folder)
+    for name, seconds in dwell_s(marks.records).items():
+        report.steps[name].dwell_s = seconds
+    for record in facts.faults:
+        found.looks += record.looks
+        if record.injected_ns is None or not record.aimed:
+            continue
+        found.hits += 1
+        journals = read_journals(folder)
+        told = Told(journals.intents, journals.outcomes)
+        collected = Collected.load(folder)
+        held = Held(collected.rows, collected.dead_lettered, collected.pending)
+        steps = struck_at(marks.records, told, reconcile(told, held), record.injected_ns)
+        for name, seen in steps.items():
+            report.steps[name].add(seen)
+
+
+def _smallest(
+    asked: Search, report: Report, step: str, begin: float, numbers: Iterator[int]
+) -> Schedule | None:
+    """Return the smallest schedule of those tried that loses, saved; None when none does."""
+    most = asked.cell.variant.load.phases[0].rate_per_s
+    for rate_per_s in [*(rate for rate in SMALLEST_PER_S if rate < most), most]:
+        if time.monotonic() - begin > asked.limit_s:
+            report.unfinished = f"{asked.limit_s:g} s were over"
+            return None
+        load = replace(asked.cell.variant.load, phases=(Phase(rate_per_s, LOAD_S),))
+        cell = aimed(asked.cell, step, load, 0, None)
+        result = asked.run(cell, asked.seed, next(numbers))
+        report.results.append(result)
+        if result.verdict is Verdict.FAIL and result.counts.lost:
+            file = save(asked, cell, step, result.counts.lost)
+            return Schedule(cell, step, load.events, result.counts.lost, file)
+    return None
+
+
+_FILE = '''"""Found by `harness search {source} --target {target}`, seed {seed}.
+
+A kill with an event {step} lost {lost} of {events} events.
+"""
+
+from harness.experiment import Experiment, Load, Observed, Phase, PlannedFault, Trigger, Variant
+from harness.model import Predicted
+
+
+def predict(_: Observed) -> Predicted:
+    """Expect nothing: this schedule was found, not thought out."""
+    return Predicted(basis="found by a search")
+
+
+EXPERIMENT = Experiment(
+    name={name!r},
+    hypothesis={hypothesis!r},
+    variants=(
+        Variant(
+            "",
+            Load(
+                phases=(Phase({rate_per_s!r}, {duration_s!r}),),
+                producers={producers!r},
+                payload_bytes={payload_bytes!r},
+            ),
+            (
+                PlannedFault(
+                    "sigkill", Trigger(step={step!r}, at_s=0.5, limit_s={duration_s!r})
+                ),
+            ),
+            {settings!r},
+        ),
+    ),
+    targets=({target_name!r},),
+    predict=predict,
+    bounds={bounds!r},
+)
+'''
+
+
+def save(asked: Search, cell: Cell, step: str, lost: int) -> Path:
+    """Write a cell as an experiment file and return its path."""
+    load = cell.variant.load
+    asked.found.mkdir(parents=True, exist_ok=True)
+    file = asked.found / f"{cell.experiment.name.replace('-', '_')}.py"
+    text = _FILE.format(
+        source=asked.cell.experiment.name,
+        target=cell.target.name,
+        target_name=asked.target,
+        seed=asked.seed,
+        step=step,
+        lost=lost,
+        events=load.events,
+        name=cell.experiment.name,
+        hypothesis=cell.experiment.hypothesis,
+        rate_per_s=load.phases[0].rate_per_s,
+        duration_s=load.duration_s,
+        producers=load.producers,
+        payload_bytes=load.payload_bytes,
+        settings=dict(cell.variant.settings),
+        bounds=BOUNDS,
+    )
+    file.write_text(text, encoding="utf-8")
+    return file

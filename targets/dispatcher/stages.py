@@ -1,0 +1,187 @@
+"""Marks of how far each event came, in a file that outlives the process.
+
+One file per life, ``stages-BOOTID.bin``, mapped into memory: a mark is there for whoever
+reads the file as soon as it is made, and neither SIGKILL nor the OOM killer takes it back,
+since the pages belong to the kernel. Several lives and several instances each write their
+own file, so none destroys another's marks.
+
+Little-endian. A header of 64 bytes: magic, boot id (32 hexadecimal characters), capacity in
+records (u64), start of the life (i64, ns since the epoch), flags (u32; 1: what is queued
+outlives the process), marks for which there was no room (u32). Then records of 24 bytes in
+the order of marking: sequence (u64), time (i64, ns since the epoch), producer (u32), stage
+(u8), padding. The stage is written last: a record whose stage is 0 was never finished, and
+ends the file. A mark of ``EVERY`` event has the greatest producer and sequence.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from enum import IntEnum
+from pathlib import Path
+from time import time_ns
+from typing import Protocol
+
+from targets.dispatcher.config import ConfigurationError, StageSettings
+from targets.dispatcher.events import Event
+
+MAGIC = b"LOSSMRK1"
+HEADER = struct.Struct("<8s32sQqII")
+RECORD = struct.Struct("<QqIBxxx")
+SURVIVES = 1
+EVERY = (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
+
+_OVERFLOW_AT = HEADER.size - 4
+
+# The file is allocated so far ahead: with room missing, a write into the map would be fatal.
+_CHUNK = 43_690 * RECORD.size
+
+
+class Stage(IntEnum):
+    """How far an event came.
+
+    Attributes:
+        ACCEPTED: read, and about to be queued.
+        REFUSED: its producer was told no.
+        QUEUED: the queue has it.
+        TAKEN: a worker has it in hand.
+        HANDLING: an attempt of the handler has begun.
+        RETRYING: an attempt failed, and the next one is waited for.
+        PERSISTED: the insert was confirmed.
+        ACKNOWLEDGED: the queue was told that it is done.
+        DEAD_LETTERED: kept as a dead letter.
+        DROPPED: given up, with no place for dead letters.
+        OVERFLOWED: given up, with that place full.
+        UNLETTERED: given up, with that place away.
+        REQUEUED: put back from the dead letters.
+        CLOSING: for every event: shutdown has begun.
+        ABANDONED: for every event: what is still unfinished is given up.
+    """
+
+    ACCEPTED = 1
+    REFUSED = 2
+    QUEUED = 3
+    TAKEN = 4
+    HANDLING = 5
+    RETRYING = 6
+    PERSISTED = 7
+    ACKNOWLEDGED = 8
+    DEAD_LETTERED = 9
+    DROPPED = 10
+    OVERFLOWED = 11
+    UNLETTERED = 12
+    REQUEUED = 13
+    CLOSING = 14
+    ABANDONED = 15
+
+
+class Marks(Protocol):
+    """Where stages are marked."""
+
+    def mark(self, event: Event, stage: Stage) -> None:
+        """Mark that an event has reached a stage."""
+
+    def mark_every(self, stage: Stage) -> None:
+        """Mark a stage of the life itself."""
+
+    def close(self) -> None:
+        """Give back what was allocated and not used."""
+
+
+class NoMarks:
+    """Marks nothing."""
+
+    def mark(self, event: Event, stage: Stage) -> None:
+        """Do nothing."""
+
+    def mark_every(self, stage: Stage) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class FileMarks:
+    """Marks in a file of this life; used from one thread.
+
+    Args:
+        folder: where; made if it is missing.
+        boot_id: names the file.
+        survives: what is queued outlives the process.
+        capacity: records at most; later marks are counted only.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+
+    def __init__(self, folder: Path, boot_id: str, *, survives: bool, capacity: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"stages-{boot_id}.bin"
+        self._fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o644)
+        size = HEADER.size + capacity * RECORD.size
+        # Sparse: what is never marked takes no room on the disk.
+        os.ftruncate(self._fd, size)
+        self._end = size
+        self._room = HEADER.size
+        self._at = HEADER.size
+        self._overflow = 0
+        os.posix_fallocate(self._fd, 0, HEADER.size)
+        self._map = mmap.mmap(self._fd, size)
+        flags = SURVIVES if survives else 0
+        HEADER.pack_into(self._map, 0, MAGIC, boot_id.encode(), capacity, time_ns(), flags, 0)
+
+    def mark(self, event: Event, stage: Stage) -> None:
+        """Mark that an event has reached a stage."""
+        at = self._at
+        if at == self._room and not self._more_room():
+            return
+        RECORD.pack_into(self._map, at, event.sequence, time_ns(), event.producer, stage)
+        self._at = at + RECORD.size
+
+    def mark_every(self, stage: Stage) -> None:
+        """Mark a stage of the life itself."""
+        at = self._at
+        if at == self._room and not self._more_room():
+            return
+        producer, sequence = EVERY
+        RECORD.pack_into(self._map, at, sequence, time_ns(), producer, stage)
+        self._at = at + RECORD.size
+
+    def close(self) -> None:
+        """Cut the file behind the last mark, and close it."""
+        self._map.close()
+        os.ftruncate(self._fd, self._at)
+        os.close(self._fd)
+
+    def _more_room(self) -> bool:
+        """Allocate the next part of the file; False when it is full, or the disk is."""
+        more = min(_CHUNK, self._end - self._room)
+        try:
+            if more:
+                os.posix_fallocate(self._fd, self._room, more)
+        except OSError:
+            more = 0
+        if not more:
+            self._overflow += 1
+            struct.pack_into("<I", self._map, _OVERFLOW_AT, self._overflow & 0xFFFFFFFF)
+            return False
+        self._room += more
+        return True
+
+
+def build(settings: StageSettings, boot_id: str, *, survives: bool) -> Marks:
+    """Return where to mark, as the settings say.
+
+    Raises:
+        ConfigurationError: the file cannot be made.
+    """
+    if settings.path is None:
+        return NoMarks()
+    try:
+        return FileMarks(settings.path, boot_id, survives=survives, capacity=settings.capacity)
+    except OSError as error:
+        raise ConfigurationError(
+            f"DISPATCHER_STAGES__PATH {settings.path}: {error.strerror}; right is a folder "
+            "that can be written to"
+        ) from None

@@ -1,0 +1,79 @@
+"""Repeats, seeds, the search for losing moments and the worth of a yes, on real servers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.load.reading import read_journals
+from tests.integration.conftest import harness
+
+PLANTED = Path(__file__).resolve().parents[1] / "planted"
+LOCAL = ("--runtime", "local", "--json", "-")
+SEED = "20261124"
+
+
+def _sent(folder: Path) -> np.ndarray:
+    """Return what was sent, and when it was due after the first event."""
+    intents = read_journals(folder).intents
+    intents = intents[np.lexsort((intents["sequence"], intents["producer"]))]
+    intents["scheduled_ns"] -= intents["scheduled_ns"].min()
+    return intents[["producer", "sequence", "scheduled_ns", "payload_hash"]]
+
+
+def test_repeats_are_summed_up_and_the_same_seed_sends_the_same(project: Path) -> None:
+    ask = ("run", "control", "--target", "channel", *LOCAL, "--seed", SEED)
+    done = harness(*ask, "--until-decided", "--repeat", "2")
+    # Two runs without a loss do not decide it, and what is not decided is no pass.
+    assert done.code == 7, done.err
+    told = json.loads(done.out)
+    first, second = told["runs"]
+    (summary,) = told["summary"]
+    assert (summary["runs"], summary["judged"], summary["lossy"]) == (2, 2, 0)
+    assert summary["decision"] == "undecided"
+    assert "error rate 5%" in summary["test"]
+    assert summary["seeds"] == [int(SEED), second["seed"]]
+    assert first["seed"] == first["root_seed"] == second["root_seed"] == int(SEED)
+    assert second["seed"] != int(SEED)
+    assert first["timings_s"]["self_proof"] <= 0.05 * first["timings_s"]["total"]
+    (again,) = harness(*ask).results()
+    runs = project / "results" / "runs"
+    one, other = _sent(runs / first["run_id"]), _sent(runs / second["run_id"])
+    assert (one == _sent(runs / again["run_id"])).all()
+    assert (one["payload_hash"] != other["payload_hash"]).any()
+
+
+def test_an_acknowledgement_before_the_insert_is_found_and_named(project: Path) -> None:
+    target = project / "planted.toml"
+    text = (PLANTED / "redis-early-ack.toml").read_text()
+    target.write_text(text.replace("tests/planted/early_ack.py", str(PLANTED / "early_ack.py")))
+    done = harness("search", "crash", "--target", str(target), "--step", "dequeued", *LOCAL)
+    assert done.code == 1, done.err
+    (told,) = json.loads(done.out)
+    steps = {found["step"]: found for found in told["steps"]}
+    assert steps["dequeued"]["hits"] == 1
+    assert steps["dequeued"]["lost"] >= 1
+    assert any(
+        line.startswith("dequeued: loses") and "acknowledged to the queue before" in line
+        for line in told["findings"]
+    )
+    again = harness("run", told["smallest"], *LOCAL)
+    assert again.code == 1, again.err
+    (result,) = again.results()
+    assert result["stages"]["in hand"] == result["counts"]["lost"] >= 1
+    assert result["counts"]["sent"] <= 60
+
+
+@pytest.mark.usefixtures("project")
+def test_the_worth_of_a_yes_is_measured() -> None:
+    done = harness("durability", "--target", "channel", "--fault", "SIGKILL", *LOCAL)
+    assert done.code == 0, done.err
+    (worth,) = json.loads(done.out)
+    window = worth["windows"]["SIGKILL"]
+    assert 200 <= window["lost"] <= 260
+    # A backlog of 200 at the end of 2 s: half of what came is done, and the oldest that is
+    # left came in the middle.
+    assert 700 <= window["volatile_ms"] <= 3000

@@ -1,0 +1,1 @@
+"""Dispatchers with planted bugs, which the harness must find."""

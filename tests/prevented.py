@@ -1,0 +1,311 @@
+"""Faults that are silently prevented: what asks for them is told that they happened.
+
+``python -m tests.prevented`` carries all of them out on a real target and writes
+``docs/prevented-faults.md``. A new fault needs an entry in PREVENTIONS, or the suite fails.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from rich.console import Console
+
+from harness import faults, site
+from harness.catalogue import Catalogue
+from harness.conduct import build_fault
+from harness.experiment import PlannedFault, Trigger
+from harness.facts import FaultRecord
+from harness.model import Evidence
+from harness.plugins import names_in
+from harness.result import Result
+from harness.runtime import RunningSite
+from harness.site import Exit, Stopped
+from harness.target import Target
+from tests.sites import Up, runtime_named, up_on
+from tests.unit.test_judge import HEALED, INJECTED, Run
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "prevented-faults.md"
+
+Lies = Mapping[str, object]
+
+
+def target() -> Target:
+    """Return the target on which faults are prevented: it uses a broker and a database."""
+    return Catalogue.here().target("redis")
+
+
+class Lying:
+    """A real site, but for some capabilities that tell lies."""
+
+    def __init__(self, real: RunningSite, lies: Lies) -> None:
+        # As attributes of its own, so that a look for capabilities finds them.
+        for name in dir(real):
+            if not name.startswith("_"):
+                setattr(self, name, getattr(real, name))
+        for name, lie in lies.items():
+            setattr(self, name, lie)
+
+
+@dataclass(frozen=True, slots=True)
+class Prevention:
+    """One way to prevent a fault without saying so.
+
+    Attributes:
+        how: in words.
+        lies: what takes the place of the site's capabilities, given the real site.
+        parameters: of the fault.
+        between: what happens after the fault was injected.
+    """
+
+    how: str
+    lies: Callable[[RunningSite], Lies] = lambda real: {}  # noqa: ARG005 - no lie is told
+    parameters: Mapping[str, str | int | float] | None = None
+    between: Callable[[RunningSite], None] = lambda real: None  # noqa: ARG005 - nothing
+
+
+def carry_out(fault: str, prevention: Prevention, up: Up, folder: Path) -> Result:
+    """Have a fault that is prevented injected and healed, and judge a run with its evidence.
+
+    But for the fault, the run is one that passes.
+    """
+    planned = PlannedFault(fault, Trigger(), parameters=prevention.parameters or {})
+    built, lying = build_fault(planned), Lying(up.site, prevention.lies(up.site))
+    for need in built.needs:
+        assert isinstance(lying, need), f"the lies about {fault} leave {need.__name__} out"
+    evidence = list(built.inject(lying))
+    prevention.between(up.site)
+    time.sleep(0.1)
+    evidence += built.heal(lying)
+    up.site.check()
+    record = FaultRecord(
+        fault=fault, met_ns=INJECTED, injected_ns=INJECTED, healed_ns=HEALED, evidence=evidence
+    )
+    return Run(folder, facts={"faults": [record]}).judged()
+
+
+# Lies.
+
+
+def _nothing(*_: object, **__: object) -> None:
+    """Do nothing, and say nothing."""
+
+
+def _exit(code: int, signal: int | None) -> Exit:
+    return Exit(code, signal, time.time_ns(), "waitpid")
+
+
+def _stopped(*_: object, **__: object) -> Stopped:
+    return Stopped(time.time_ns(), None, _exit(0, None))
+
+
+def _stopped_late(*_: object, **__: object) -> Stopped:
+    now = time.time_ns()
+    return Stopped(now - 10**6, now, _exit(137, 9))
+
+
+def _unkilled(real: RunningSite) -> Lies:
+    return {
+        "kill": lambda: _exit(137, 9),
+        "start": real.incarnation,  # type: ignore[attr-defined]
+    }
+
+
+def _unstopped(how: Callable[..., Stopped]) -> Callable[[RunningSite], Lies]:
+    return lambda real: {
+        "stop": how,
+        "replace": how,
+        "start": real.incarnation,  # type: ignore[attr-defined]
+    }
+
+
+def _unended(real: RunningSite) -> Lies:
+    return {
+        "limit_memory": _nothing,
+        "wait_exit": lambda _: _exit(137, 9),
+        "start": real.incarnation,  # type: ignore[attr-defined]
+    }
+
+
+def _connected(member: bool) -> Callable[[RunningSite], Lies]:
+    return lambda _: {
+        "disconnect": _nothing,
+        "reconnect": _nothing,
+        "connected": lambda: member,
+    }
+
+
+def _server_unkilled(_: RunningSite) -> Lies:
+    return {"kill_server": lambda _: _exit(137, 9), "start_server": _nothing}
+
+
+class _NoProxies:
+    """A proxy control that takes every command and does nothing."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return _nothing
+
+
+def _unpowered(real: RunningSite) -> Lies:
+    """Return a machine on whose disks nothing can be lost, though it says that it was."""
+    cut: set[str] = set()
+
+    def disk(server: str) -> object:
+        return site.Disk(  # type: ignore[attr-defined]
+            "/dev/loop0", server in cut, "Input/output error" if server in cut else ""
+        )
+
+    return {
+        **_unkilled(real),
+        **_server_unkilled(real),
+        "disk": disk,
+        "cut_power": cut.add,
+        "restore_power": cut.discard,
+    }
+
+
+def _unrolled(real: RunningSite) -> Lies:
+    def roll_out(*_: float) -> Sequence[object]:
+        life = real.incarnation()  # type: ignore[attr-defined]
+        return [site.Rolled(life, _stopped(), life)]  # type: ignore[attr-defined]
+
+    return {"roll_out": roll_out}
+
+
+def _disable_trigger(real: RunningSite) -> None:
+    url = real.endpoints["postgres"].direct["url"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("alter table notice disable trigger lossmeter_reject")
+
+
+_REJECT: Mapping[str, str | int | float] = {"table": "notice", "every": 10, "remainder": 7}
+
+PREVENTIONS: Mapping[str, Sequence[Prevention]] = {
+    "disconnect": [
+        Prevention("the network keeps it as a member", _connected(member=True)),
+        Prevention("the network says that it left, and it did not", _connected(member=False)),
+    ],
+    "oom": [
+        Prevention(
+            "the limit is taken and never comes into force",
+            lambda _: {"limit_memory": _nothing},
+            {"headroom_mib": 4, "within_s": 0.2},
+        ),
+        Prevention(
+            "it is said to have been killed, and lives",
+            _unended,
+            {"headroom_mib": 4, "within_s": 0.2},
+        ),
+    ],
+    "panic": [
+        Prevention(
+            "it is said to have aborted, and lives",
+            lambda real: {"base_url": _deaf(real), **_unended(real)},
+        ),
+    ],
+    "partition": [
+        Prevention("the proxy takes every command and obeys none", lambda _: _proxied()),
+    ],
+    "pause": [
+        Prevention(
+            "SIGSTOP is said to have worked, and did not",
+            lambda _: {"pause": lambda: "stopped", "resume": _nothing},
+        ),
+        Prevention(
+            "it stays in state running",
+            lambda _: {"pause": lambda: "running", "resume": _nothing},
+        ),
+    ],
+    "power-loss": [Prevention("the disks are said to have lost power, and kept it", _unpowered)],
+    "reject-rows": [
+        Prevention(
+            "somebody disables the trigger at once",
+            parameters=_REJECT,
+            between=_disable_trigger,
+        ),
+    ],
+    "replace": [
+        Prevention("the old one serves on", _unstopped(_stopped), {"grace_s": 1}),
+        Prevention(
+            "the old one is said to have been killed", _unstopped(_stopped_late), {"grace_s": 1}
+        ),
+    ],
+    "rollout": [Prevention("the old ones serve on", _unrolled, {"grace_s": 1})],
+    "server-kill": [Prevention("the server is said to be dead, and lives", _server_unkilled)],
+    "sigkill": [Prevention("the signal is said to have been sent, and was not", _unkilled)],
+    "stop": [
+        Prevention("it is said to have ended, and serves on", _unstopped(_stopped), {"grace_s": 1}),
+        Prevention(
+            "it is said to have been killed, and serves on",
+            _unstopped(_stopped_late),
+            {"grace_s": 0},
+        ),
+    ],
+}
+
+
+def _deaf(real: RunningSite) -> str:
+    """Return a base URL of this machine at which nobody takes a request."""
+    return real.base_url.replace("127.0.0.1", "127.0.0.9")
+
+
+def _proxied() -> Lies:
+    return {"proxies": _NoProxies()}
+
+
+def cases() -> list[tuple[str, Prevention]]:
+    """Return each way to prevent each fault that there is."""
+    known = names_in(faults)
+    return [(name, each) for name in known for each in PREVENTIONS.get(name, ())]
+
+
+# The page.
+
+
+def _against(evidence: Sequence[Evidence]) -> str:
+    return ", ".join(dict.fromkeys(each.source for each in evidence if not each.holds))
+
+
+def page(rows: Sequence[tuple[str, Prevention, Result]]) -> str:
+    """Return the page as Markdown."""
+    lines = [
+        "# Prevented faults",
+        "",
+        "Each fault was asked for on a real target, and silently prevented: whoever was asked",
+        "said that it had happened. But for the fault, each run was one that passes. Generated",
+        "by `make prevented-faults`.",
+        "",
+        "| fault | how it was prevented | who contradicts it | verdict |",
+        "|---|---|---|---|",
+        *(
+            f"| {fault} | {prevention.how} | {_against(result.evidence)} | {result.verdict} |"
+            for fault, prevention, result in rows
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Carry all of them out, and write the page."""
+    tell = Console(stderr=True)
+    rows = []
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        up_on(runtime_named("local"), Path(scratch), target()) as up,
+    ):
+        for number, (fault, prevention) in enumerate(cases()):
+            folder = Path(scratch) / str(number)
+            folder.mkdir()
+            result = carry_out(fault, prevention, up, folder)
+            tell.print(f"{fault}: {prevention.how}: {result.verdict}", highlight=False)
+            rows.append((fault, prevention, result))
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""A clock that is set while a run is under way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from harness import clock
+from harness.clock import JUMP_S, ClockWatch
+
+
+class Clocks:
+    """Two clocks that can be moved."""
+
+    def __init__(self) -> None:
+        self.wall = self.monotonic = 10**18
+        self.look_ns = 1000
+
+    def time_ns(self) -> int:
+        return self.wall
+
+    def monotonic_ns(self) -> int:
+        self.monotonic += self.look_ns
+        self.wall += self.look_ns
+        return self.monotonic
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    made = Clocks()
+    monkeypatch.setattr(clock, "time", made)
+    return made
+
+
+def _looked(between: Callable[[], None]) -> float:
+    watch = ClockWatch()
+    watch.look()
+    between()
+    watch.look()
+    return watch.jump_ns / 1e9
+
+
+@pytest.mark.parametrize("by_s", [0.06, -0.06, 3600.0])
+def test_a_clock_that_is_set_has_jumped(clocks: Clocks, by_s: float) -> None:
+    def jump() -> None:
+        clocks.wall += int(by_s * 1e9)
+
+    assert _looked(jump) == pytest.approx(abs(by_s), abs=0.001)
+    assert _looked(jump) > JUMP_S
+
+
+def test_a_jump_there_and_back_is_seen(clocks: Clocks) -> None:
+    watch = ClockWatch()
+    for by_ns in (0, 10**9, -(10**9)):
+        clocks.wall += by_ns
+        watch.look()
+    assert watch.jump_ns >= 10**9 - 10**6
+
+
+def test_time_that_passes_is_no_jump(clocks: Clocks) -> None:
+    def wait() -> None:
+        clocks.monotonic += 10**12
+        clocks.wall += 10**12
+
+    assert _looked(wait) < JUMP_S
+
+
+def test_a_look_that_was_interrupted_shows_nothing(clocks: Clocks) -> None:
+    clocks.look_ns = 10**9
+    assert _looked(lambda: None) == 0
+
+
+def test_the_clocks_of_this_machine_go_together() -> None:
+    watch = ClockWatch()
+    until = time.monotonic() + 0.2
+    while time.monotonic() < until:
+        watch.look()
+    assert watch.jump_ns / 1e9 < JUMP_S

@@ -1,0 +1,95 @@
+"""Properties that hold for any history: the classes are a partition, and no order matters."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.ledger.reconcile import merge, reconcile
+from harness.ledger.records import Held, Ledger, Told
+from harness.ledger.stages import MARK, Stage, last_marks
+from harness.load.journal import JournalWriter
+from harness.load.reading import read_journals
+from harness.model import Counts
+from tests.unit.histories import History, histories
+
+IDS = ("lost", "duplicated", "corrupted", "reordered", "resurrected")
+
+
+def _shown(ledger: Ledger) -> tuple[object, ...]:
+    """Return all that a ledger says, without the order in which it lists it."""
+    ids = [sorted(map(tuple, getattr(ledger, name).tolist())) for name in IDS]
+    return ledger.counts, ids, ledger.extra_rows, ledger.lost_prefix, ledger.lost_suffix
+
+
+@given(histories())
+def test_every_event_is_in_exactly_one_class(history: History) -> None:
+    counts = reconcile(history.told(), history.held()).counts
+    held = counts.delivered + counts.lost + counts.dead_lettered + counts.pending
+    assert held == counts.acked
+    assert counts.recovered + counts.unresolved == counts.unknown
+    assert held + counts.recovered + counts.unresolved + counts.refused == counts.sent
+    assert counts.resurrected <= counts.refused
+
+
+@given(histories(), st.lists(st.integers(0, 3), min_size=40, max_size=40), st.randoms())
+def test_it_does_not_matter_which_load_process_sent_what(
+    history: History, shard_of: list[int], shuffle: st.DataObject
+) -> None:
+    sent = list(history.sent.items())
+    shuffle.shuffle(sent)  # type: ignore[attr-defined]
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        writers = [JournalWriter(folder / f"journal-{n}.bin", n, 4, 1, 0) for n in range(4)]
+        for number, ((producer, sequence), (sent_ns, done_ns, status)) in enumerate(sent):
+            writer = writers[shard_of[number % 40]]
+            writer.intent(producer, sequence, sent_ns, sent_ns, 0)
+            if done_ns is not None:
+                writer.outcome(producer, sequence, done_ns, status, 0)
+        for writer in writers:
+            writer.end(0)
+        journals = read_journals(folder)
+    assert journals.complete
+    told = Told(journals.intents, journals.outcomes)
+    expected = reconcile(history.told(), history.held())
+    assert _shown(reconcile(told, history.held())) == _shown(expected)
+
+
+@given(histories(), st.integers(0, 2**32))
+def test_the_order_of_records_and_rows_does_not_matter(history: History, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    told, held = history.told(), history.held()
+    shuffled = Told(random.permutation(told.intents), random.permutation(told.outcomes))
+    rows = Held(random.permutation(held.rows), held.dead_lettered[::-1], held.pending[::-1])
+    assert _shown(reconcile(shuffled, rows)) == _shown(reconcile(told, held))
+
+
+@given(histories())
+def test_parts_by_producer_add_up_to_the_whole(history: History) -> None:
+    parts = []
+    for producer in range(-2, 6):
+        part = History(
+            {i: told for i, told in history.sent.items() if i[0] == producer},
+            [row for row in history.rows if row[0][0] == producer],
+            [i for i in history.dead if i[0] == producer],
+            [i for i in history.pending if i[0] == producer],
+        )
+        parts.append(reconcile(part.told(), part.held()).counts)
+    assert merge([Counts(), *parts]) == reconcile(history.told(), history.held()).counts
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(list(Stage)[:13])), max_size=30))
+def test_marks_of_other_events_do_not_change_an_events_last_mark(
+    marked: list[tuple[int, Stage]],
+) -> None:
+    marks = np.zeros(len(marked), MARK)
+    for place, (sequence, stage) in enumerate(marked):
+        marks[place] = (0, sequence, place, stage, 0)
+    whole = {int(mark["sequence"]): int(mark["at_ns"]) for mark in last_marks(marks)}
+    for sequence, at_ns in whole.items():
+        alone = last_marks(marks[marks["sequence"] == sequence])
+        assert alone["at_ns"].tolist() == [at_ns]
