@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TABLE_ROWS = 24
+STAGGER = 0.22
 LEFT_PX = {"wide": 64, "narrow": 46}
 
 
@@ -89,13 +90,13 @@ def timeline(frame: Frame, rates: Rates, queue: Floats) -> Chart:
         top.stairs(rates.acked, at_s, color=ACCENT, linewidth=1.8)
         if rates.persisted is not None:
             top.stairs(rates.persisted, at_s, color=SECOND, linewidth=1.8)
-        top.set_ylim(bottom=0)
+        _from_zero(top)
         top.set_ylabel("events / s")
         _on_time(top, frame, size, label=bottom is None)
         if bottom is not None:
             bottom.stairs(np.nan_to_num(queue), at_s, fill=True, color=INK, alpha=0.14)
             bottom.stairs(queue, at_s, color=INK, linewidth=1.2)
-            bottom.set_ylim(bottom=0)
+            _from_zero(bottom)
             bottom.set_ylabel("queued events")
             _on_time(bottom, frame, size, label=True)
             _name_bands(bottom, frame, size, named=False)
@@ -132,9 +133,10 @@ def latencies(frame: Frame, latency: Latency) -> Chart:
         place(axes, size, left_px=LEFT_PX[size.name], top_px=34, bottom_px=44)
         for percentile, ms, (colour, width) in zip(PERCENTILES, latency.ms, looks, strict=True):
             style = (0, (3, 2)) if percentile == PERCENTILES[-1] else "solid"
+            at_s, shown_ms = _broken(latency.at_s, ms, frame.axis.width_s)
             axes.plot(
-                latency.at_s,
-                np.maximum(ms, 1e-3),
+                at_s,
+                np.maximum(shown_ms, 1e-3),
                 color=colour,
                 linewidth=width,
                 linestyle=style,
@@ -148,7 +150,6 @@ def latencies(frame: Frame, latency: Latency) -> Chart:
         low, high = axes.get_ylim()
         # Less than a decade would show ticks without numbers.
         axes.set_ylim(10 ** np.floor(np.log10(low)), 10 ** np.ceil(np.log10(high)))
-        axes.set_ylabel("latency")
         _on_time(axes, frame, size, label=True)
         _name_bands(axes, frame, size, named=True)
 
@@ -197,7 +198,8 @@ def lost_events(frame: Frame, marks: Marks, rows_are: str) -> Chart:
         place(axes, size, left_px=left_px, top_px=30, bottom_px=44)
         # Strokes of no length with round ends: one path for all dots.
         x = np.column_stack([marks.at_s, marks.at_s, np.full(len(marks.at_s), np.nan)]).ravel()
-        y = np.repeat(marks.row, 3)
+        # Dots close in time stand apart by a part of their row's height.
+        y = np.repeat(marks.row + STAGGER * (np.arange(len(marks.row)) % 3 - 1), 3)
         width = 3.4 if not size.narrow else 2.4
         (dots,) = axes.plot(x, y, color=LOSS, linewidth=width, alpha=0.85)
         dots.get_path().should_simplify = False
@@ -236,14 +238,19 @@ def _stacked(figure: Figure, size: Size, *, has_queue: bool) -> tuple[Axes, Axes
     return top, bottom
 
 
+def _from_zero(axes: Axes) -> None:
+    """Let an axis begin at 0, with room for the line at its top."""
+    axes.set_ylim(0, max(1.0, axes.dataLim.ymax) * 1.08)
+
+
 def _on_time(axes: Axes, frame: Frame, size: Size, *, label: bool) -> None:
     """Dress an axes whose x is the run's time."""
     axes.set_xlim(0, frame.axis.end_s)
     axes.grid(visible=True, axis="y")
     axes.tick_params(length=3, width=0.6)
-    axes.xaxis.set_major_locator(MaxNLocator(5 if size.narrow else 11))
+    axes.xaxis.set_major_locator(MaxNLocator(5 if size.narrow else 10, steps=[1, 2, 5, 10]))
     if not isinstance(axes.yaxis.get_major_locator(), LogLocator):
-        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 5, 10]))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:,.0f}"))
     axes.tick_params(axis="x", labelbottom=label)
     if label:
@@ -291,6 +298,12 @@ def _name_rows(axes: Axes, names: Sequence[str], rows_are: str) -> None:
         axes.set_yticks(range(0, count, step), names[::step])
         axes.set_ylabel(rows_are)
     axes.yaxis.set_major_locator(axes.yaxis.get_major_locator())
+
+
+def _broken(at_s: Floats, values: Floats, width_s: float) -> tuple[Floats, Floats]:
+    """Return a line that breaks where bins are missing, rather than to bridge them."""
+    after_gap = np.flatnonzero(np.diff(at_s) > 1.5 * width_s) + 1
+    return np.insert(at_s, after_gap, np.nan), np.insert(values, after_gap, np.nan)
 
 
 def _milliseconds(value: float, _: int) -> str:
