@@ -13,12 +13,12 @@ from harness.report import words
 from harness.report.drawing import (
     ACCENT,
     INK,
-
     LOSS,
     MUTED,
     SECOND,
     WARN,
     Chart,
+    Margins,
     Size,
     draw,
     place,
@@ -106,7 +106,7 @@ def timeline(frame: Frame, rates: Rates, queue: Floats) -> Chart:
         name="timeline",
         title="Timeline",
         told=told,
-        pictures=draw("timeline", told, lambda s: 390 if has_queue else 250, paint),
+        pictures=draw("timeline", told, lambda _: 390 if has_queue else 250, paint),
         note=(
             f"Rates are means over {frame.axis.width_s:g} s; the queue is the longest seen by the "
             "health probe in that time, and missing where the target did not answer."
@@ -130,7 +130,7 @@ def latencies(frame: Frame, latency: Latency) -> Chart:
 
     def paint(figure: Figure, size: Size) -> None:
         axes = figure.add_subplot()
-        place(axes, size, left_px=LEFT_PX[size.name], top_px=34, bottom_px=44)
+        place(figure, axes, size, Margins(LEFT_PX[size.name], 34, 44))
         for percentile, ms, (colour, width) in zip(PERCENTILES, latency.ms, looks, strict=True):
             style = (0, (3, 2)) if percentile == PERCENTILES[-1] else "solid"
             at_s, shown_ms = _broken(latency.at_s, ms, frame.axis.width_s)
@@ -195,7 +195,7 @@ def lost_events(frame: Frame, marks: Marks, rows_are: str) -> Chart:
     def paint(figure: Figure, size: Size) -> None:
         axes = figure.add_subplot()
         left_px = max(LEFT_PX[size.name], round(longest * size.text_px * 0.56) + 16)
-        place(axes, size, left_px=left_px, top_px=30, bottom_px=44)
+        place(figure, axes, size, Margins(left_px, 30, 44))
         # Strokes of no length with round ends: one path for all dots.
         x = np.column_stack([marks.at_s, marks.at_s, np.full(len(marks.at_s), np.nan)]).ravel()
         # Dots close in time stand apart by a part of their row's height.
@@ -207,9 +207,13 @@ def lost_events(frame: Frame, marks: Marks, rows_are: str) -> Chart:
         _on_time(axes, frame, size, label=True)
         _name_bands(axes, frame, size, named=True)
 
-    one = "One dot for each lost event" if marks.each_is_one else (
-        f"{words.count(len(marks.at_s))} dots for {words.count(marks.events)} lost events: each "
-        "stands for all that were sent at its time"
+    one = (
+        "One dot for each lost event"
+        if marks.each_is_one
+        else (
+            f"{words.count(len(marks.at_s))} dots for {words.count(marks.events)} lost events: "
+            "each stands for all that were sent at its time"
+        )
     )
     return Chart(
         name="lost",
@@ -230,11 +234,11 @@ def _stacked(figure: Figure, size: Size, *, has_queue: bool) -> tuple[Axes, Axes
     left_px = LEFT_PX[size.name]
     if not has_queue:
         axes = figure.add_subplot()
-        place(axes, size, left_px=left_px, top_px=34, bottom_px=44)
+        place(figure, axes, size, Margins(left_px, 34, 44))
         return axes, None
     top, bottom = figure.add_subplot(2, 1, 1), figure.add_subplot(2, 1, 2)
-    place(top, size, left_px=left_px, top_px=34, bottom_px=178)
-    place(bottom, size, left_px=left_px, top_px=240, bottom_px=44)
+    place(figure, top, size, Margins(left_px, 34, 178))
+    place(figure, bottom, size, Margins(left_px, 240, 44))
     return top, bottom
 
 
@@ -399,5 +403,3 @@ def _latency_rows(axis: Axis, latency: Latency) -> tuple[tuple[str, ...], ...]:
         shown = (words.milliseconds(float(ms)) for ms in worst)
         rows.append((f"{begin_s:g}", words.count(float(latency.events[part].sum())), *shown))
     return tuple(rows)
-
-

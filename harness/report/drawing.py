@@ -125,7 +125,7 @@ def draw(
     pictures = []
     for size in (WIDE, NARROW):
         settings = _SETTINGS | {"font.size": size.text_px}
-        with mpl.rc_context(settings):
+        with mpl.rc_context(settings):  # type: ignore[arg-type] # its keys are listed one by one
             inches = size.width_px / _PX_PER_INCH, height_px(size) / _PX_PER_INCH
             figure = Figure(figsize=inches, dpi=_PX_PER_INCH)
             FigureCanvasSVG(figure)
@@ -136,17 +136,25 @@ def draw(
     return tuple(pictures)
 
 
-def place(axes: Axes, size: Size, *, left_px: int, top_px: int, bottom_px: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Margins:
+    """Room around an axes, in pixels."""
+
+    left: int
+    top: int
+    bottom: int
+
+
+def place(figure: Figure, axes: Axes, size: Size, margins: Margins) -> None:
     """Fix the frame of a figure's axes, so that charts below each other share their time."""
-    figure = axes.figure
     width_px, height_px = (inches * _PX_PER_INCH for inches in figure.get_size_inches())
     right_px = 12 if not size.narrow else 6
     axes.set_position(
         (
-            left_px / width_px,
-            bottom_px / height_px,
-            1 - (left_px + right_px) / width_px,
-            1 - (bottom_px + top_px) / height_px,
+            margins.left / width_px,
+            margins.bottom / height_px,
+            1 - (margins.left + right_px) / width_px,
+            1 - (margins.bottom + margins.top) / height_px,
         )
     )
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from harness.report.capacity import Capacity
+from harness.report.matrix import cells_frame, runs_frame
+from harness.report.matrix_view import matrix_view
+from harness.report.recorded import JudgedRun
 from harness.report.run_view import run_view
 from harness.report.saved import read_run
 
@@ -25,6 +30,23 @@ def run_page(folder: Path) -> str:
 def save_run_page(folder: Path) -> Path:
     """Write ``report.html`` into a run's folder and return its path."""
     return write(folder / REPORT, run_page(folder))
+
+
+def matrix_page(
+    runs: Sequence[JudgedRun],
+    baseline: Sequence[JudgedRun] = (),
+    capacities: Mapping[str, Capacity] | None = None,
+) -> str:
+    """Return the page of a whole matrix of experiments and targets.
+
+    Args:
+        runs: one or more, checked for being comparable (``recorded.check_repeats``).
+        baseline: what they are compared with; empty for no comparison.
+        capacities: highest sustained rate by target, where it was measured.
+    """
+    before = runs_frame(baseline) if baseline else None
+    cells = cells_frame(runs_frame(runs), before)
+    return _template("matrix.html.j2", matrix_view(runs, cells, capacities or {}))
 
 
 def write(path: Path, text: str) -> Path:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from harness.budget import readings
-from harness.ledger.records import Held, Told
+from harness.ledger.records import Held, Records
 from harness.model import Counts, Verdict
 from harness.report import words
 from harness.report.charts import Band, Frame, Moment, latencies, lost_events, timeline
@@ -107,6 +108,7 @@ def run_view(run: SavedRun) -> dict[str, object]:
         "tolerances": _tolerances(result),
         "told": _classes(result, ("sent", "acked", "refused", "unknown")),
         "became": _classes(result, tuple(Counts().as_dict())[4:]),
+        "where": _where(result),
         "evidence": _evidence(run, frame),
         "alerts": _alerts(run, frame),
         "environment": _environment(run),
@@ -171,7 +173,9 @@ def _key(result: Result) -> list[Figure]:
 def _class(name: str, number: int, whole: int, told: str, *, measured: bool) -> Figure:
     if not measured:
         return Figure(name, NOT_MEASURED)
-    return Figure(name, words.count(number), _of(number, whole, told), bad=name == "lost" and number > 0)
+    return Figure(
+        name, words.count(number), _of(number, whole, told), bad=name == "lost" and number > 0
+    )
 
 
 def _of(number: int, whole: int, told: str) -> str:
@@ -252,32 +256,23 @@ def _timed(run: SavedRun) -> Held | None:
 def _charts(run: SavedRun, frame: Frame | None) -> list[Chart]:
     if run.told is None or frame is None:
         return []
-    told: Told = run.told
+    told = run.told
     on = frame.axis
     charts = [timeline(frame, rates(told, _timed(run), on), queue(run.probed, on))]
     if run.result.counts.acked:
         charts.append(latencies(frame, latency(told, on)))
     if run.ledger is not None and len(run.ledger.lost):
         lost = run.ledger.lost
-        row, names, rows_are = _rows(run)
+        row, names, rows_are = _rows(run, lost)
         charts.append(lost_events(frame, marks(told, lost, row, names), rows_are))
     return charts
 
 
-def _rows(run: SavedRun) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], Sequence[str], str]:
-    """Return the row of each lost event: its last stage where there are marks, else its producer."""
-    assert run.ledger is not None  # noqa: S101 - the caller has looked
-    if run.stages is None:
-        row, names = by_producer(run.ledger.lost)
-        return row, names, "producer"
-    stage = run.stages.of(run.ledger.lost)
-    used = sorted(set(stage.tolist()) - {-1})
-    names = [run.stages.names[n] for n in used]
-    if (stage == -1).any():
-        used.append(-1)
-        names.append("no mark")
-    place = {old: new for new, old in enumerate(used)}
-    return np.array([place[n] for n in stage.tolist()], np.intp), names, "stage"
+def _rows(run: SavedRun, lost: Records) -> tuple[npt.NDArray[np.intp], Sequence[str], str]:
+    """Return the row of each lost event: what it died of where that is marked, or its producer."""
+    if run.stages is not None:
+        return *run.stages.rows(lost), "stage"
+    return *by_producer(lost), "producer"
 
 
 def _no_loss(run: SavedRun) -> str:
@@ -349,7 +344,10 @@ def _scale(low: float, high: float, at: float) -> Scale:
     begin = min(0.0, low, at)
     whole = (max(high, at, begin + 1e-9) - begin) * 1.15
     return Scale(
-        *(round(100 * part / whole, 2) for part in (max(low, 0) - begin, high - max(low, 0), at - begin))
+        *(
+            round(100 * part / whole, 2)
+            for part in (max(low, 0) - begin, high - max(low, 0), at - begin)
+        )
     )
 
 
@@ -369,7 +367,9 @@ def _basis(result: Result) -> str:
 def _tolerances(result: Result) -> list[str]:
     told = []
     if result.predicted is not None and result.predicted.tolerance_reason:
-        told.append(f"lost ± {result.predicted.lost_tolerance}: {result.predicted.tolerance_reason}.")
+        told.append(
+            f"lost ± {result.predicted.lost_tolerance}: {result.predicted.tolerance_reason}."
+        )
     return told + [
         f"{each.name} ± {_number(each.tolerance)}: {each.reason}."
         for each in result.comparisons
@@ -392,6 +392,18 @@ def _classes(result: Result, names: Sequence[str]) -> list[tuple[str, str]]:
             else words.count(numbers[name]),
         )
         for name in names
+    ]
+
+
+def _where(result: Result) -> list[tuple[str, str]]:
+    """Return where in the sequence of their producers the lost events lie."""
+    if not was_collected(result) or not result.counts.lost:
+        return []
+    where = result.lost_where
+    return [
+        ("before the first delivered one", words.count(where.prefix)),
+        ("between delivered ones", words.count(where.middle)),
+        ("after the last delivered one", words.count(where.suffix)),
     ]
 
 
@@ -436,6 +448,9 @@ def _environment(run: SavedRun) -> list[tuple[str, list[tuple[str, str]]]]:
         ("Packages", seen.packages),
     ):
         if part:
-            lines = [(name.replace("_", " ") if caption == "Machine" else name, str(value)) for name, value in part.items()]
+            lines = [
+                (name.replace("_", " ") if caption == "Machine" else name, str(value))
+                for name, value in part.items()
+            ]
             tables.append((caption, lines))
     return tables

@@ -168,5 +168,5 @@ def _look(line: str) -> tuple[int, bool, float] | None:
     if not isinstance(look, Mapping) or not isinstance(look.get("answered_ns"), int):
         return None
     length = look.get("queue_length")
-    known = isinstance(length, int) and not isinstance(length, bool)
-    return look["answered_ns"], look.get("ok") is True, float(length) if known else math.nan
+    queued = float(length) if isinstance(length, int) else math.nan
+    return look["answered_ns"], look.get("ok") is True, queued

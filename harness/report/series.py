@@ -80,7 +80,7 @@ def axis(told: Told, last_ns: Sequence[int] = ()) -> Axis | None:
     end_s = max(LEAST_BIN_S, (max(ends_ns) - zero_ns) / 1e9)
     width_s = next((w for w in _WIDTHS_S if end_s / w < MAX_BINS), end_s / MAX_BINS)
     count = int(end_s / width_s) + 1
-    return Axis(zero_ns, np.arange(count + 1) * width_s)
+    return Axis(zero_ns, np.arange(count + 1, dtype=np.float64) * width_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +212,9 @@ def by_producer(lost: Records) -> tuple[npt.NDArray[np.intp], list[str]]:
     return (producers // share).astype(np.intp), names
 
 
-def _of_each(values: npt.NDArray[np.int64], intents: Records, ids: Records) -> npt.NDArray[np.int64]:
+def _of_each(
+    values: npt.NDArray[np.int64], intents: Records, ids: Records
+) -> npt.NDArray[np.int64]:
     """Return the value of each id's intent."""
     order = np.argsort(keys(intents), kind="stable")
     at = np.searchsorted(keys(intents)[order], keys(ids))

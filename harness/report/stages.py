@@ -1,4 +1,4 @@
-"""The stage at which each event was last seen, where the target marks it."""
+"""What each lost event died of, where its dispatcher marks how far events came."""
 
 from __future__ import annotations
 
@@ -10,43 +10,64 @@ import numpy.typing as npt
 
 from harness.ledger.records import Records, keys
 
-STAGES = "stages.npy"
+LOST = "lost.npy"
+
+# By the number that ``lost.npy`` holds; 0 is an event that left no mark.
+WORDS = (
+    "without a mark",
+    "not yet queued",
+    "queued",
+    "in hand",
+    "waiting for retry",
+    "abandoned at shutdown",
+    "acked but not durable in the broker",
+    "given up, no dead-letter queue",
+    "dead-letter overflow",
+    "dead-letter queue away",
+    "dead letter gone",
+    "persisted, then gone from the database",
+    "refused, though acked",
+)
+UNMARKED = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The last stage of events.
+    """What lost events died of.
 
     Attributes:
-        names: of the stages, in the order of an event's life.
         of_key: sorted keys of the events (``ledger.records.keys``).
-        stage: index into ``names``, one for each key.
+        died: number of the words, one for each key.
     """
 
-    names: tuple[str, ...]
     of_key: npt.NDArray[np.uint64]
-    stage: npt.NDArray[np.intp]
+    died: npt.NDArray[np.intp]
 
-    def of(self, ids: Records) -> npt.NDArray[np.intp]:
-        """Return the stage of each id; -1 where none is known."""
-        if not len(self.of_key):
-            return np.full(len(ids), -1, np.intp)
+    def rows(self, ids: Records) -> tuple[npt.NDArray[np.intp], list[str]]:
+        """Return for each event its row, and the words of the rows that have any."""
         wanted = keys(ids)
         at = np.minimum(np.searchsorted(self.of_key, wanted), len(self.of_key) - 1)
-        return np.where(self.of_key[at] == wanted, self.stage[at], -1)
+        died = np.where(self.of_key[at] == wanted, self.died[at], UNMARKED)
+        used, row = np.unique(died, return_inverse=True)
+        return row.astype(np.intp), [_words(int(number)) for number in used]
+
+
+def _words(number: int) -> str:
+    return WORDS[number] if number < len(WORDS) else f"stage {number}"
 
 
 def read_stages(folder: Path) -> Stages | None:
-    """Return the stages that a run saved; None where it saved none.
+    """Return what the lost events of a run died of; None where nothing was marked.
 
-    The file is an array with the fields ``producer``, ``sequence`` and ``stage`` (text).
+    The file is an array with the fields ``producer``, ``sequence`` and ``died``.
     """
     try:
-        saved = np.load(folder / STAGES, allow_pickle=False)
+        saved = np.load(folder / LOST, allow_pickle=False)
     except (OSError, ValueError):
         return None
-    if not {"producer", "sequence", "stage"} <= set(saved.dtype.names or ()):
+    if not {"producer", "sequence", "died"} <= set(saved.dtype.names or ()):
+        return None
+    if not (saved["died"] != UNMARKED).any():
         return None
     order = np.argsort(keys(saved), kind="stable")
-    names, stage = np.unique(saved["stage"][order].astype(str), return_inverse=True)
-    return Stages(tuple(str(name) for name in names), keys(saved)[order], stage)
+    return Stages(keys(saved)[order], saved["died"][order].astype(np.intp))
