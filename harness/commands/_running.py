@@ -54,8 +54,9 @@ def run_all(
     from harness.run import Ask
     from harness.run import run as run_cell
 
-    for cell in cells:
-        title = f"{cell.name} × {cell.target.name}"
+    for number, cell in enumerate(cells, 1):
+        place = f"{number}/{len(cells)} " if len(cells) > 1 else ""
+        title = f"{place}{cell.name} × {cell.target.name}"
         with ConsoleNarrator(ERR, title) as narrator:
             result = run_cell(Ask(cell, runtime, seed, catalogue.runs, narrator))
             narrator.say(f"{result.verdict}: {result.reason}")

@@ -103,20 +103,29 @@ def _why_not(row: pd.Series[float]) -> str:
     return ""
 
 
-def sustained(found: Sequence[Tier], capacities: Mapping[str, Capacity]) -> dict[str, str]:
+def sustained(
+    cells: pd.DataFrame, capacities: Mapping[tuple[str, str], Capacity]
+) -> dict[str, str]:
     """Return the highest rate each target sustains, in words: measured, or the highest kept."""
+    found = tiers(cells)
+    named = cells.assign(where=where(cells))
     told = {}
-    for target in dict.fromkeys(tier.target for tier in found):
+    for target, group in named.groupby("where", sort=False):
         mine = [tier for tier in found if tier.target == target]
-        kept = [tier.rate_per_s for tier in mine if tier.kept]
-        if target in capacities:
-            told[target] = words.rate(capacities[target].rate_per_s)
-        elif not kept:
-            told[target] = f"below {words.rate(min(tier.rate_per_s for tier in mine))}"
-        else:
-            above = "at least " if max(kept) == max(tier.rate_per_s for tier in mine) else ""
-            told[target] = f"{above}{words.rate(max(kept))}"
+        measured = capacities.get((str(group["target"].iloc[0]), str(group["runtime"].iloc[0])))
+        if measured is not None and measured.sustained_per_s is not None:
+            told[str(target)] = words.rate(measured.sustained_per_s)
+        elif mine:
+            told[str(target)] = _highest_kept(mine)
     return told
+
+
+def _highest_kept(mine: Sequence[Tier]) -> str:
+    kept = [tier.rate_per_s for tier in mine if tier.kept]
+    tried = [tier.rate_per_s for tier in mine]
+    if not kept:
+        return f"below {words.rate(min(tried))}"
+    return f"{'at least ' if max(kept) == max(tried) else ''}{words.rate(max(kept))}"
 
 
 def worst_losses(cells: pd.DataFrame) -> dict[str, float]:

@@ -62,7 +62,7 @@ class HeatRow:
 
 
 def matrix_view(
-    runs: Sequence[JudgedRun], cells: pd.DataFrame, capacities: Mapping[str, Capacity]
+    runs: Sequence[JudgedRun], cells: pd.DataFrame, capacities: Mapping[tuple[str, str], Capacity]
 ) -> dict[str, object]:
     """Return the variables of the template ``matrix.html.j2``."""
     found = tiers(cells)
@@ -75,7 +75,7 @@ def matrix_view(
         "rows": _heat(cells, targets),
         "rate_targets": list(dict.fromkeys(tier.target for tier in found)),
         "rates": _rates(found),
-        "sustained": sustained(found, capacities),
+        "sustained": sustained(cells, capacities),
         "advice": advise(cells),
         "legend": legend(cells) if has_baseline(cells) else "",
         "about": about(runs),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from harness.errors import UsageError
 from harness.report.capacity import Capacity
 from harness.report.matrix import cells_frame, runs_frame
 from harness.report.matrix_view import matrix_view
@@ -35,14 +36,14 @@ def save_run_page(folder: Path) -> Path:
 def matrix_page(
     runs: Sequence[JudgedRun],
     baseline: Sequence[JudgedRun] = (),
-    capacities: Mapping[str, Capacity] | None = None,
+    capacities: Mapping[tuple[str, str], Capacity] | None = None,
 ) -> str:
     """Return the page of a whole matrix of experiments and targets.
 
     Args:
         runs: one or more, checked for being comparable (``recorded.check_repeats``).
         baseline: what they are compared with; empty for no comparison.
-        capacities: highest sustained rate by target, where it was measured.
+        capacities: highest sustained rate by target and runtime, where it was measured.
     """
     before = runs_frame(baseline) if baseline else None
     cells = cells_frame(runs_frame(runs), before)
@@ -50,10 +51,18 @@ def matrix_page(
 
 
 def write(path: Path, text: str) -> Path:
-    """Write a file at once; a reader never sees half of it."""
+    """Write a file at once; a reader never sees half of it.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     partial = path.with_name(f"{path.name}.tmp")
-    partial.write_text(text, encoding="utf-8")
-    return partial.replace(path)
+    try:
+        # What is no text, e.g. half a surrogate from a log, must not cost the page.
+        partial.write_text(text, encoding="utf-8", errors="replace")
+        return partial.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _template(name: str, view: dict[str, object]) -> str:

@@ -85,8 +85,8 @@ def _evidence(result: Result) -> str:
 
 
 _COLUMNS = (
-    _Column("experiment", lambda r: r.experiment, "left"),
-    _Column("target", lambda r: r.target, "left"),
+    _Column("experiment", lambda r: escape(r.experiment), "left"),
+    _Column("target", lambda r: escape(r.target), "left"),
     _Column("sent", lambda r: str(r.counts.sent)),
     _Column("acked", lambda r: str(r.counts.acked)),
     _Column("refused", lambda r: str(r.counts.refused)),
@@ -130,7 +130,8 @@ def detail(result: Result) -> RenderableType:
     for column in ("source", "claim", "value", "holds"):
         evidence.add_column(column)
     for seen in result.evidence:
-        evidence.add_row(seen.source, seen.claim, seen.value, "yes" if seen.holds else "NO")
+        told = (escape(text) for text in (seen.source, seen.claim, seen.value))
+        evidence.add_row(*told, "yes" if seen.holds else "NO")
     lines = [f"Hypothesis: {result.hypothesis}", f"Reason: {result.reason}"]
     if result.predicted is not None:
         lines.append(f"Predicted from: {result.predicted.basis}")
