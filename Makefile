@@ -10,6 +10,7 @@ RUNTIME ?= auto
 SEED ?=
 TARGET ?=
 ARGS ?=
+WITHIN ?= 60
 
 BIN := .venv/bin
 LOCKED := .venv/.locked
@@ -41,6 +42,14 @@ check: $(READY) ## ruff, mypy strict and the import directions
 .PHONY: bench
 bench: $(READY) ## measure the instrument beside its peers, as ratios within one run
 	@$(BIN)/python -m bench.reconcile $(ARGS)
+
+.PHONY: results
+results: $(READY) ## run everything once and write results/README.md (bounded: WITHIN=60 minutes)
+	@$(BIN)/harness results --within-min $(WITHIN) --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(foreach t,$(TARGET),--target $(t)) $(ARGS)
+
+.PHONY: browser
+browser: $(READY) ## install the browser that the tests of the pages need
+	@$(BIN)/python -m tests.browser
 
 .PHONY: list
 list: $(READY) ## show experiments and targets

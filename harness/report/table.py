@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from harness.model import Verdict
+from harness.model import Predicted, Verdict
 from harness.result import Result
 
 COLOURS = {
@@ -108,14 +108,27 @@ def _notes(results: Sequence[Result]) -> list[RenderableType]:
         if result.verdict is not Verdict.PASS:
             notes.append(Text.from_markup(f"[bold]{escape(where)}[/bold]: {escape(result.reason)}"))
         if result.prediction_holds is False and result.predicted is not None:
-            notes.append(
-                Text(
-                    f"{where}: prediction missed: {result.counts.lost} lost, "
-                    f"{result.predicted.lost} ± {result.predicted.lost_tolerance} predicted "
-                    f"({result.predicted.basis})"
-                )
-            )
+            missed = "; ".join(_missed(result, result.predicted))
+            basis = result.predicted.basis
+            notes.append(Text(f"{where}: prediction missed: {missed} ({basis})"))
     return notes
+
+
+def _missed(result: Result, predicted: Predicted) -> list[str]:
+    """Return each figure that the prediction missed, measured beside predicted."""
+    missed = []
+    if result.difference is not None and abs(result.difference) > predicted.lost_tolerance:
+        missed.append(
+            f"{result.counts.lost} lost, {predicted.lost} ± {predicted.lost_tolerance} predicted"
+        )
+    most = predicted.duplicated_max
+    if most is not None and result.counts.duplicated > most:
+        missed.append(f"{result.counts.duplicated} duplicated, at most {most} predicted")
+    return missed + [
+        f"{each.name} {each.measured:g}, {each.predicted:g} ± {each.tolerance:g} predicted"
+        for each in result.comparisons
+        if each.holds is False
+    ]
 
 
 def detail(result: Result) -> RenderableType:
