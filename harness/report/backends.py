@@ -18,7 +18,7 @@ from harness.model import Verdict
 from harness.predict.queue import recommended_backend
 from harness.report import words
 from harness.report.capacity import Capacity
-from harness.report.matrix import where
+from harness.report.matrix import has_baseline, where
 
 # The experiment whose variants are the tiers of rate, each without a fault.
 RATES = "rates"
@@ -60,6 +60,8 @@ class Advice:
         suits: the one that does so and loses least; None when none keeps it.
         why: the numbers that decided.
         recommended: what the analysis recommends.
+        fastest: the one of those that keep it with the lowest p99, whatever it loses.
+        faster: that one with its numbers.
     """
 
     rate_per_s: float
@@ -67,6 +69,8 @@ class Advice:
     suits: str | None
     why: str
     recommended: str
+    fastest: str | None = None
+    faster: str = ""
 
 
 def tiers(cells: pd.DataFrame) -> list[Tier]:
@@ -84,6 +88,15 @@ def tiers(cells: pd.DataFrame) -> list[Tier]:
         for _, row in rates.iterrows()
     ]
     return sorted(found, key=lambda tier: tier.rate_per_s)
+
+
+def beside_rates(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells without the rates, which have a table of their own.
+
+    With a baseline, and where there is nothing else, all cells are returned.
+    """
+    others = cells[~_is_of(cells["experiment"], RATES)]
+    return cells if has_baseline(cells) or others.empty else others
 
 
 def _is_of(experiments: pd.Series[str], *names: str) -> pd.Series[bool]:
@@ -159,16 +172,20 @@ def _advice(rate_per_s: float, at: Sequence[Tier], losses: Mapping[str, float]) 
     if not kept:
         return Advice(rate_per_s, names, None, "none keeps this rate", recommended)
     best = min(kept, key=lambda tier: (losses.get(tier.target, np.inf), tier.p99_ms))
-    loss = losses.get(best.target)
-    told = (
-        "no experiment with a fault was judged on all targets"
-        if loss is None
-        else f"{words.plural(round(loss), 'event')} lost at worst under a fault"
-    )
+    fastest = min(kept, key=lambda tier: tier.p99_ms)
+    told = f"{fastest.target} is fastest (p99 {words.milliseconds(fastest.p99_ms)})"
     return Advice(
         rate_per_s,
         names,
         best.target,
-        f"{told}, p99 {words.milliseconds(best.p99_ms)}",
+        f"{_loss(best.target, losses)}, p99 {words.milliseconds(best.p99_ms)}",
         recommended,
+        fastest.target,
+        f"{told}: {_loss(fastest.target, losses)}",
     )
+
+
+def _loss(target: str, losses: Mapping[str, float]) -> str:
+    if target not in losses:
+        return "no experiment with a fault was judged on all targets"
+    return f"{words.plural(round(losses[target]), 'event')} lost at worst under a fault"

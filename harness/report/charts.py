@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 TABLE_ROWS = 24
 STAGGER = 0.22
-LEFT_PX = {"wide": 64, "narrow": 46}
+LEFT_PX = {"wide": 64, "narrow": 54}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from harness.model import Verdict
 from harness.report._markup import markdown_cell
-from harness.report.backends import Tier, tiers
+from harness.report.backends import Tier, beside_rates, tiers
 from harness.report.matrix import (
     METRICS,
     Metric,
@@ -26,7 +26,7 @@ BY_EXPERIMENT = METRICS[:5]
 
 def matrix_markdown(cells: pd.DataFrame) -> str:
     """Return all tables of the matrix."""
-    parts = [metric_table(cells, metric) for metric in BY_EXPERIMENT]
+    parts = [metric_table(beside_rates(cells), metric) for metric in BY_EXPERIMENT]
     if found := tiers(cells):
         parts.append(rates_table(found))
     elif cells["throughput_per_s"].notna().any():

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.model import Verdict
 from harness.report import words
-from harness.report.backends import Tier, advise, sustained, tiers
+from harness.report.backends import Tier, advise, beside_rates, sustained, tiers
 from harness.report.capacity import Capacity
 from harness.report.change import Change
 from harness.report.matrix import (
@@ -72,7 +72,7 @@ def matrix_view(
         "title": _title(cells),
         "counted": ", ".join(f"{n} {verdict}" for verdict, n in counted.items()),
         "targets": targets,
-        "rows": _heat(cells, targets),
+        "rows": _heat(beside_rates(cells), targets),
         "rate_targets": list(dict.fromkeys(tier.target for tier in found)),
         "rates": _rates(found),
         "sustained": sustained(cells, capacities),
@@ -106,7 +106,7 @@ def _cell(row: Mapping[str, object] | None) -> HeatCell | None:
     heat = math.sqrt(lost / acked) if acked and not math.isnan(lost) else 0.0
     return HeatCell(
         head=_line(row, "lost"),
-        lines=tuple(_line(row, key) for key in _BESIDE),
+        lines=tuple(line for key in _BESIDE if (line := _line(row, key)).value != "–"),
         heat=round(min(1.0, heat), 3),
         verdict=str(verdict),
         mark=MARKS[verdict],
@@ -140,7 +140,7 @@ def _tier(tier: Tier | None) -> HeatCell | None:
     if not math.isnan(p99_ms):
         heat = math.log(max(p99_ms, _COLD_MS) / _COLD_MS) / math.log(_HOT_MS / _COLD_MS)
     throughput = BY_KEY["throughput_per_s"].show(tier.throughput_per_s)
-    kept = Line("", "kept") if tier.kept else Line("not kept", tier.why_not)
+    kept = Line("rate", "kept") if tier.kept else Line("not kept", tier.why_not)
     return HeatCell(
         head=Line("persisted", throughput),
         lines=(Line("p99", words.milliseconds(p99_ms)), kept),

@@ -14,6 +14,7 @@ from harness.report.backends import (
     P99_BOUND_MS,
     Advice,
     advise,
+    beside_rates,
     sustained,
     tiers,
     worst_losses,
@@ -57,7 +58,7 @@ def reference(
             "Medians of the repeats, with their range where they differ. *Worst case* counts "
             "every unresolved event as lost, of all that were sent."
         ),
-        *(metric_table(cells, metric) for metric in BY_EXPERIMENT),
+        *(metric_table(beside_rates(cells), metric) for metric in BY_EXPERIMENT),
     ]
     if making.missing:
         parts += ["## What is missing", "\n".join(f"- {markdown_cell(m)}" for m in making.missing)]
@@ -108,23 +109,24 @@ def _suits(cells: pd.DataFrame, capacities: Mapping[tuple[str, str], Capacity]) 
 
 def _told(advice: Sequence[Advice]) -> str:
     """Return what the table says, in sentences."""
-    sentences = []
-    for each in advice:
-        at = f"At {each.rate_per_s:,.0f} events/s"
-        if each.suits is None:
-            sentences.append(
-                f"{at} no target here keeps up; the analysis recommends {each.recommended}."
-            )
-            continue
-        others = [markdown_cell(name) for name in each.kept if name != each.suits]
-        beside = (
-            f"; {', '.join(others)} keep{'s' if len(others) == 1 else ''} up too" if others else ""
-        )
-        sentences.append(
-            f"{at} **{markdown_cell(each.suits)}** suits best: {each.why}{beside}. "
-            f"The analysis recommends {each.recommended}."
-        )
-    return "\n".join(f"- {sentence}" for sentence in sentences)
+    return "\n".join(
+        f"- At {each.rate_per_s:,.0f} events/s {_which(each)}. "
+        f"The analysis recommends {each.recommended}."
+        for each in advice
+    )
+
+
+def _which(of: Advice) -> str:
+    if of.suits is None:
+        return "no target here keeps up"
+    others = [markdown_cell(name) for name in of.kept if name != of.suits]
+    verb = "keeps" if len(others) == 1 else "keep"
+    told = f"**{markdown_cell(of.suits)}** suits best: {of.why}"
+    if others:
+        told += f"; {', '.join(others)} {verb} up too"
+    if of.fastest != of.suits:
+        told += f"; where its losses are acceptable, {markdown_cell(of.faster)}"
+    return told
 
 
 def _losses(cells: pd.DataFrame) -> str:

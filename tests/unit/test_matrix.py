@@ -191,6 +191,7 @@ def test_the_one_that_loses_least_suits_then_the_faster(runs: Runs) -> None:
     (advice,) = backends.advise(frame(now))
     assert advice.suits == "redis"
     assert advice.kept == ("channel", "redis", "kafka")
+    assert advice.fastest == "channel"
     assert advice.recommended == "channel + retry + alerts"
     assert backends.worst_losses(frame(now)) == {"channel": 90, "kafka": 0, "redis": 0}
 
