@@ -51,6 +51,10 @@ results: $(READY) ## run everything once and write results/README.md (bounded: W
 browser: $(READY) ## install the browser that the tests of the pages need
 	@$(BIN)/python -m tests.browser
 
+.PHONY: pictures
+pictures: $(READY) ## draw docs/*.png anew: make pictures RUN=results/runs/NAME
+	@$(BIN)/python -m tests.pictures $(RUN) results/matrix.html docs
+
 .PHONY: list
 list: $(READY) ## show experiments and targets
 	@$(BIN)/harness list

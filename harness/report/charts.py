@@ -190,12 +190,12 @@ def lost_events(frame: Frame, marks: Marks, rows_are: str) -> Chart:
 
     def height_px(size: Size) -> int:
         step = 30 if rows_are == "stage" else max(5, min(17, 300 // max(1, len(names))))
-        return 84 + step * max(2, len(names)) - (10 if size.narrow else 0)
+        return 90 + step * max(2, len(names)) - (10 if size.narrow else 0)
 
     def paint(figure: Figure, size: Size) -> None:
         axes = figure.add_subplot()
         left_px = max(LEFT_PX[size.name], round(longest * size.text_px * 0.56) + 16)
-        place(figure, axes, size, Margins(left_px, 30, 44))
+        place(figure, axes, size, Margins(left_px, 34, 44))
         # Strokes of no length with round ends: one path for all dots.
         x = np.column_stack([marks.at_s, marks.at_s, np.full(len(marks.at_s), np.nan)]).ravel()
         # Dots close in time stand apart by a part of their row's height.
@@ -203,8 +203,8 @@ def lost_events(frame: Frame, marks: Marks, rows_are: str) -> Chart:
         width = 3.4 if not size.narrow else 2.4
         (dots,) = axes.plot(x, y, color=LOSS, linewidth=width, alpha=0.85)
         dots.get_path().should_simplify = False
-        _name_rows(axes, shown, rows_are)
         _on_time(axes, frame, size, label=True)
+        _name_rows(axes, shown, rows_are)
         _name_bands(axes, frame, size, named=True)
 
     one = (
@@ -264,32 +264,51 @@ def _on_time(axes: Axes, frame: Frame, size: Size, *, label: bool) -> None:
 def _name_bands(axes: Axes, frame: Frame, size: Size, *, named: bool) -> None:
     """Shade the faults and mark the alerts; name them above the axes."""
     least_s = frame.axis.end_s * 0.002
-    above = axes.get_xaxis_transform()
-    taken_px: list[tuple[float, float]] = []
+    faults, alerts = _Names(axes, size, row=0), _Names(axes, size, row=1)
     for band in frame.bands:
         end_s = max(band.end_s, band.begin_s + least_s)
         axes.axvspan(band.begin_s, end_s, color=LOSS, alpha=0.16, linewidth=0)
         axes.axvline(band.begin_s, color=LOSS, linewidth=1)
-        if named and _has_room(taken_px, axes, band.begin_s, band.name, size):
-            axes.text(band.begin_s, 1.02, band.name, transform=above, color=LOSS, ha="left")
+        if named:
+            faults.add(band.begin_s, band.name, LOSS)
     for moment in frame.moments:
         axes.axvline(moment.at_s, color=WARN, linewidth=1.2, linestyle=(0, (2, 2)))
-        name = f"▲ {moment.name}"
-        if named and _has_room(taken_px, axes, moment.at_s, name, size):
-            axes.text(moment.at_s, 1.02, name, transform=above, color=WARN, ha="left")
+        if named:
+            alerts.add(moment.at_s, f"▲ {moment.name}", WARN)
 
 
-def _has_room(
-    taken_px: list[tuple[float, float]], axes: Axes, at_s: float, name: str, size: Size
-) -> bool:
-    """Return whether a name fits above its time, and take its place; names are in words too."""
-    width_px = axes.get_position().width * size.width_px
-    begin = at_s / axes.get_xlim()[1] * width_px
-    end = begin + len(name) * size.text_px * 0.56
-    if end > width_px + 4 or any(begin < b + 6 and a < end + 6 for a, b in taken_px):
-        return False
-    taken_px.append((begin, end))
-    return True
+class _Names:
+    """A row of names above an axes; one without room is left to the tables and the words."""
+
+    def __init__(self, axes: Axes, size: Size, row: int) -> None:
+        self._axes = axes
+        self._letter_px = size.text_px * 0.58
+        self._width_px = axes.get_position().width * size.width_px
+        self._above_px = 4 + row * (size.text_px + 2)
+        self._taken_px: list[tuple[float, float]] = []
+
+    def add(self, at_s: float, name: str, colour: str) -> None:
+        """Write a name at its time: to the right of it, or else to the left."""
+        at_px = at_s / self._axes.get_xlim()[1] * self._width_px
+        long_px = len(name) * self._letter_px
+        for side, begin_px in (("left", at_px), ("right", at_px - long_px)):
+            if self._is_free(begin_px, begin_px + long_px):
+                self._taken_px.append((begin_px, begin_px + long_px))
+                self._axes.annotate(
+                    name,
+                    (at_s, 1),
+                    (0, self._above_px),
+                    xycoords=self._axes.get_xaxis_transform(),
+                    textcoords="offset pixels",
+                    color=colour,
+                    ha=side,
+                    annotation_clip=False,
+                )
+                return
+
+    def _is_free(self, begin_px: float, end_px: float) -> bool:
+        inside = begin_px >= 0 and end_px <= self._width_px + 6
+        return inside and all(begin_px > b + 6 or end_px < a - 6 for a, b in self._taken_px)
 
 
 def _name_rows(axes: Axes, names: Sequence[str], rows_are: str) -> None:
@@ -301,7 +320,6 @@ def _name_rows(axes: Axes, names: Sequence[str], rows_are: str) -> None:
         step = max(1, count // 8)
         axes.set_yticks(range(0, count, step), names[::step])
         axes.set_ylabel(rows_are)
-    axes.yaxis.set_major_locator(axes.yaxis.get_major_locator())
 
 
 def _broken(at_s: Floats, values: Floats, width_s: float) -> tuple[Floats, Floats]:

@@ -123,6 +123,8 @@ def test_lost_events_lie_by_stage_where_stages_are_marked(lossy: Path) -> None:
     seen = Seen(run_page(lossy))
     assert "by stage" in seen.text
     assert re.search(r"queued\s*30\s*in hand\s*10", seen.text)
+    pictures = re.findall(r"<svg.*?</svg>", run_page(lossy), re.DOTALL)
+    assert sum(">queued<" in picture and ">in hand<" in picture for picture in pictures) == 2
 
 
 def test_a_run_without_loss_says_so(tmp_path: Path) -> None:
