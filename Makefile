@@ -10,6 +10,7 @@ RUNTIME ?= auto
 SEED ?=
 TARGET ?=
 ARGS ?=
+WITHIN ?= 60
 
 BIN := .venv/bin
 LOCKED := .venv/.locked
@@ -46,6 +47,18 @@ bench: $(READY) ## measure the instrument beside its peers, as ratios within one
 .PHONY: prevented-faults
 prevented-faults: $(READY) ## prevent each fault silently, and write docs/prevented-faults.md
 	@$(BIN)/python -m tests.prevented
+
+.PHONY: results
+results: $(READY) ## run everything once and write results/README.md (bounded: WITHIN=60 minutes)
+	@$(BIN)/harness results --within-min $(WITHIN) --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(foreach t,$(TARGET),--target $(t)) $(ARGS)
+
+.PHONY: browser
+browser: $(READY) ## install the browser that the tests of the pages need
+	@$(BIN)/python -m tests.browser
+
+.PHONY: pictures
+pictures: $(READY) ## draw docs/*.png anew: make pictures RUN=results/runs/NAME
+	@$(BIN)/python -m tests.pictures $(RUN) results/matrix.html docs
 
 .PHONY: list
 list: $(READY) ## show experiments and targets

@@ -223,18 +223,43 @@ def _violations(counts: Counts) -> list[str]:
 
 
 def _breaches(counts: Counts, budget: Budget, findings: Findings) -> list[str]:
-    ratio = counts.lost / counts.acked
-    readings: list[tuple[str, float | None, float | None]] = [
-        ("lost", counts.lost, budget.max_lost),
-        ("lost / acked", ratio, budget.max_loss_ratio),
-        ("duplicated", counts.duplicated, budget.max_duplicated),
-        ("unresolved", counts.unresolved, budget.max_unresolved),
-        ("recovery in s", findings.recovery_s, budget.recovery_s_max),
+    return [
+        f"{reading.name} {reading.value:.6g} is above the budget of {reading.bound:.6g}"
+        for reading in readings(counts, budget, findings.recovery_s)
+        if reading.value is not None and reading.value > reading.bound
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was measured beside its bound.
+
+    Attributes:
+        key: the bound's name in ``budgets.toml``.
+        name: what is bounded, in words.
+        value: None when it was not measured.
+    """
+
+    key: str
+    name: str
+    value: float | None
+    bound: float
+
+
+def readings(counts: Counts, budget: Budget, recovery_s: float | None) -> list[Reading]:
+    """Return what each upper bound of a budget is compared with."""
+    ratio = counts.lost / counts.acked if counts.acked else None
+    every: list[tuple[str, str, float | None]] = [
+        ("max_lost", "lost", counts.lost),
+        ("max_loss_ratio", "lost / acked", ratio),
+        ("max_duplicated", "duplicated", counts.duplicated),
+        ("max_unresolved", "unresolved", counts.unresolved),
+        ("recovery_s_max", "recovery in s", recovery_s),
     ]
     return [
-        f"{name} {reading:.6g} is above the budget of {bound:.6g}"
-        for name, reading, bound in readings
-        if bound is not None and reading is not None and reading > bound
+        Reading(key, name, value, bound)
+        for key, name, value in every
+        if (bound := getattr(budget, key)) is not None
     ]
 
 

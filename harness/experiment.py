@@ -77,6 +77,14 @@ class Load:
         """Return how long the schedule lasts."""
         return sum(phase.duration_s for phase in self.phases)
 
+    def rate_at(self, elapsed_s: float) -> float:
+        """Return the rate asked at a time after the first event; 0 when the load is over."""
+        for phase in self.phases:
+            if elapsed_s < phase.duration_s:
+                return phase.rate_per_s
+            elapsed_s -= phase.duration_s
+        return 0.0
+
     def sent_by(self, producer: int) -> int:
         """Return how many events of the schedule are ``producer``'s."""
         return len(range(producer, self.events, self.producers))

@@ -127,7 +127,11 @@ def _result(facts: Facts, read: _Read) -> Result:
     )
     judgement = judge(ledger.counts, facts.budget, findings)
     figures = stats.load_figures(told)
-    load = LoadFigures(rate_asked_per_s=facts.rate_per_s, **(asdict(figures) if figures else {}))
+    load = LoadFigures(
+        rate_asked_per_s=facts.rate_per_s,
+        persisted_per_s=_persisted_per_s(facts, told, read),
+        **(asdict(figures) if figures else {}),
+    )
     comparisons = _comparisons(facts, read)
     difference, holds = _prediction(facts.predicted, ledger, read.held)
     marks = [mark for mark in (holds, *(c.holds for c in comparisons)) if mark is not None]
@@ -302,6 +306,14 @@ def _recovery_s(facts: Facts, told: Told, held: Held | None) -> float | None:
     if any(instant is None for instant in again_ns):
         return None
     return round(max(i for i in again_ns if i is not None) / 1e9 - injected[0] / 1e9, 3)
+
+
+def _persisted_per_s(facts: Facts, told: Told, read: _Read) -> float | None:
+    """Return the rows persisted per second; None where the rows bear no times."""
+    if read.held is None or not facts.times_measured:
+        return None
+    per_s = MEASURES["throughput_per_s"].read(Shown(told, read.held, read.ledger.counts))
+    return None if per_s is None else round(per_s, 2)
 
 
 def _worst_case(counts: Counts) -> float | None:

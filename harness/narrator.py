@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is; None where a figure is not known.
+
+    Attributes:
+        phase: ``load`` or ``settle``.
+        done: share of the phase, from 0 to 1; None when nobody knows.
+        left_s: seconds until the phase is over; for a wait without an end, its limit.
+        rate_asked_per_s, rate_kept_per_s: events asked for and sent per second, just now.
+        sent, planned: events sent so far, of all.
+        acked, refused: what producers were told so far.
+        queue_length: as the target said last; None when it does not tell, or not answer.
+        answers: the target answered the last look.
+    """
+
+    phase: str
+    done: float | None = None
+    left_s: float | None = None
+    rate_asked_per_s: float | None = None
+    rate_kept_per_s: float | None = None
+    sent: int | None = None
+    planned: int | None = None
+    acked: int | None = None
+    refused: int | None = None
+    queue_length: int | None = None
+    answers: bool = True
 
 
 class Narrator(Protocol):
@@ -11,8 +40,8 @@ class Narrator(Protocol):
     def say(self, text: str) -> None:
         """Take one finished step, as a short line."""
 
-    def progress(self, phase: str, done: float, text: str) -> None:
-        """Take how far a phase is: ``done`` is from 0 to 1."""
+    def progress(self, at: Progress) -> None:
+        """Take how far the run is."""
 
 
 class Silent:
@@ -21,5 +50,5 @@ class Silent:
     def say(self, text: str) -> None:
         """Drop the line."""
 
-    def progress(self, phase: str, done: float, text: str) -> None:
+    def progress(self, at: Progress) -> None:
         """Drop the progress."""

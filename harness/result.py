@@ -30,7 +30,10 @@ class LostWhere(BaseModel):
 
 
 class LoadFigures(BaseModel):
-    """How the load went; latencies in milliseconds from the scheduled time, of acked events."""
+    """How the load went; latencies in milliseconds from the scheduled time, of acked events.
+
+    ``persisted_per_s`` is what came out of it: rows per second between the first and the last.
+    """
 
     rate_asked_per_s: float
     rate_kept_per_s: float | None = None
@@ -39,6 +42,7 @@ class LoadFigures(BaseModel):
     latency_p50_ms: float | None = None
     latency_p99_ms: float | None = None
     latency_p999_ms: float | None = None
+    persisted_per_s: float | None = None
 
 
 class Comparison(BaseModel):

@@ -27,9 +27,10 @@ from harness.facts import Facts
 from harness.judge import judge_run
 from harness.load.plan import LoadPlan
 from harness.load.process import events_sent, load_command
+from harness.load.tally import Tally
 from harness.marks import save_marks
 from harness.model import Address
-from harness.narrator import Narrator
+from harness.narrator import Narrator, Progress
 from harness.plugins import unknown
 from harness.probe import HealthProbe
 from harness.result import Result
@@ -148,10 +149,12 @@ class _Story:
     probe: HealthProbe = field(init=False)
     auditor: Auditor = field(init=False)
     conductor: Conductor = field(init=False)
+    tally: Tally = field(init=False)
 
     def __post_init__(self) -> None:
         self.folder = _new_folder(self.ask.runs, f"{self.ask.cell.name}-{self.ask.seed}")
         self.facts = _facts(self.ask, self.folder.name)
+        self.tally = Tally(self.folder)
 
     def tell(self) -> None:
         """Go through the phases; leaves nothing running and no fault unhealed."""
@@ -295,26 +298,52 @@ class _Story:
         limit_s = self._load_limit_s() + LOAD_START_WITHIN_S
         if elapsed_s > limit_s:
             raise LoadError(f"the load did not end within {limit_s:g} s")
-        sample = self.probe.last()
-        planned = self.ask.cell.variant.load
-        answers = sample is not None and sample.ok
-        queue = f"queue {sample.queue_length}" if sample and answers else "no answer"
-        self.ask.narrator.progress(
-            "load",
-            min(1.0, elapsed_s / planned.duration_s),
-            f"{events_sent(self.folder)} of {planned.events} events, {queue}",
-        )
+        self.ask.narrator.progress(self._load_progress(elapsed_s))
         return True
+
+    def _load_progress(self, elapsed_s: float) -> Progress:
+        planned, sample = self.ask.cell.variant.load, self.probe.last()
+        self.tally.look()
+        return Progress(
+            phase="load",
+            done=min(1.0, elapsed_s / planned.duration_s),
+            left_s=max(0.0, planned.duration_s - elapsed_s),
+            rate_asked_per_s=planned.rate_at(elapsed_s),
+            rate_kept_per_s=self.tally.rate_per_s,
+            sent=self.tally.sent,
+            planned=planned.events,
+            acked=self.tally.acked,
+            refused=self.tally.refused,
+            queue_length=sample.queue_length if sample else None,
+            answers=sample is not None and sample.ok,
+        )
 
     # 4. Settle.
 
     def settle(self) -> None:
         """Wait until the target is empty and what it persists no longer changes."""
-        self.ask.narrator.progress("settle", 0.0, "waiting for the queue to drain")
+        begin = time.monotonic()
+
+        def look() -> None:
+            self.check()
+            self.ask.narrator.progress(self._settle_progress(time.monotonic() - begin))
+
         with self._timed("settle"):
-            settled, how = self.auditor.settle(self._drained, self.check)
+            settled, how = self.auditor.settle(self._drained, look)
         self.facts.settled, self.facts.settled_how = settled, how
         self.ask.narrator.say(f"{'settled' if settled else 'not settled'}: {how}")
+
+    def _settle_progress(self, elapsed_s: float) -> Progress:
+        sample = self.probe.last()
+        self.tally.look()
+        return Progress(
+            phase="settle",
+            left_s=max(0.0, self.ask.cell.target.persisted.settle_limit_s - elapsed_s),
+            acked=self.tally.acked,
+            refused=self.tally.refused,
+            queue_length=sample.queue_length if sample else None,
+            answers=sample is not None and sample.ok,
+        )
 
     def _drained(self) -> bool | None:
         """Return whether the target says that it holds nothing; None when it cannot say."""

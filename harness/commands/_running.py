@@ -64,8 +64,9 @@ def run_all(
     from harness.run import run as run_cell
     from harness.seeds import derived
 
-    for cell in cells:
-        title = f"{cell.name} × {cell.target.name}"
+    for number, cell in enumerate(cells, 1):
+        place = f"{number}/{len(cells)} " if len(cells) > 1 else ""
+        title = f"{place}{cell.name} × {cell.target.name}"
         with ConsoleNarrator(ERR, title) as narrator:
             own = derived(seed, repeat)
             result = run_cell(Ask(cell, runtime, own, catalogue.runs, narrator, seed, repeat))

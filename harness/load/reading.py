@@ -16,7 +16,7 @@ from harness.ledger.records import OUTCOME as OUTCOME_DTYPE
 from harness.load.journal import END, HEADER, INTENT, MAGIC, OUTCOME, RECORD
 
 _TAIL_BYTES = 4096 * RECORD.size
-_RECORD_DTYPE = np.dtype(
+RECORD_DTYPE = np.dtype(
     [
         ("kind", "u1"),
         ("status", "u1"),
@@ -81,7 +81,7 @@ def _read(path: Path) -> Journals:
     start_ns = HEADER.unpack_from(data)[4]
     body = memoryview(data)[HEADER.size :]
     torn = len(body) % RECORD.size
-    records = np.frombuffer(body[: len(body) - torn], _RECORD_DTYPE)
+    records = np.frombuffer(body[: len(body) - torn], RECORD_DTYPE)
     intents, outcomes = _intents(records), _outcomes(records)
     why = _incomplete(path.name, records, len(intents), torn)
     ends = records[records["kind"] == END]

@@ -6,12 +6,20 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.markup import escape
-from rich.status import Status
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from harness.narrator import Progress
+from harness.report import words
 
 PLAIN_EVERY_S = 5.0
 BAR_CELLS = 20
+LOOKS_PER_S = 8
 
 
 class ConsoleNarrator:
@@ -27,28 +35,30 @@ class ConsoleNarrator:
         self._title = title
         self._begin = time.monotonic()
         self._spoke = self._begin
-        self._status: Status | None = None
+        self._phase = ""
+        self._live: Live | None = None
 
     def say(self, text: str) -> None:
         """Print one finished step."""
         line = f"[dim]{self._clock()}[/dim] {self._named(text)}"
         self._console.print(line, highlight=False, soft_wrap=True)
 
-    def progress(self, phase: str, done: float, text: str) -> None:
-        """Move the live line, or print a plain one from time to time."""
-        line = f"{phase} {text}"
-        if self._status is not None:
-            filled = round(done * BAR_CELLS)
-            bar = "━" * filled + "[dim]" + "━" * (BAR_CELLS - filled) + "[/dim]"
-            self._status.update(f"{self._named('')}{bar} {escape(line)}")
-        elif time.monotonic() - self._spoke >= PLAIN_EVERY_S:
+    def progress(self, at: Progress) -> None:
+        """Move the live lines, or print a plain one from time to time."""
+        if self._live is not None:
+            self._live.update(live_lines(self._title, at))
+        elif at.phase != self._phase or time.monotonic() - self._spoke >= PLAIN_EVERY_S:
             self._spoke = time.monotonic()
-            self.say(f"{line} ({done:.0%})")
+            self._phase = at.phase
+            self.say(plain_line(at))
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._status = self._console.status(self._named("starting"))
-            self._status.start()
+            starting = Spinner("dots", Text.from_markup(self._named("starting")))
+            self._live = Live(
+                starting, console=self._console, refresh_per_second=LOOKS_PER_S, transient=True
+            )
+            self._live.start()
         return self
 
     def __exit__(
@@ -57,11 +67,51 @@ class ConsoleNarrator:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._status is not None:
-            self._status.stop()
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def _named(self, text: str) -> str:
         return f"[bold]{escape(self._title)}[/bold]  {escape(text)}"
 
     def _clock(self) -> str:
         return f"{time.monotonic() - self._begin:6.1f} s"
+
+
+def plain_line(at: Progress) -> str:
+    """Return the progress as one line of a log."""
+    share = "" if at.done is None else f" ({at.done:.0%})"
+    return f"{at.phase}{share}: " + ", ".join(f"{name} {value}" for name, value in figures(at))
+
+
+def live_lines(title: str, at: Progress) -> Group:
+    """Return the progress as two lines of a terminal: a bar, and the figures below it."""
+    grid = Table.grid(padding=(0, 1))
+    bar = ProgressBar(100, 100 * at.done, width=BAR_CELLS) if at.done is not None else Text("…")
+    share = "" if at.done is None else f"{at.done:.0%}"
+    grid.add_row(Text(title, style="bold"), Text(at.phase), bar, Text(share))
+    told = Text("  ")
+    for name, value in figures(at):
+        told.append(f"{name} ", style="dim").append(f"{value}   ")
+    return Group(grid, told)
+
+
+def figures(at: Progress) -> list[tuple[str, str]]:
+    """Return the figures of a progress that are known, by name."""
+    found: list[tuple[str, str]] = []
+    if at.rate_kept_per_s is not None:
+        asked = f" of {words.rate(at.rate_asked_per_s)}" if at.rate_asked_per_s else ""
+        found.append(("rate", f"{words.rate(at.rate_kept_per_s)}{asked}"))
+    if at.sent is not None:
+        found.append(("sent", f"{at.sent} of {at.planned}" if at.planned else str(at.sent)))
+    found += [
+        (name, str(number))
+        for name, number in (("acked", at.acked), ("refused", at.refused))
+        if number is not None
+    ]
+    queue = "no answer" if not at.answers else str(at.queue_length)
+    if at.queue_length is not None or not at.answers:
+        found.append(("queue", queue))
+    if at.left_s is not None:
+        found.append(("left", f"{'' if at.done is not None else 'at most '}{at.left_s:.0f} s"))
+    return found

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from harness.model import Verdict
+from harness.model import Predicted, Verdict
 from harness.result import Result
 
 COLOURS = {
@@ -85,8 +85,8 @@ def _evidence(result: Result) -> str:
 
 
 _COLUMNS = (
-    _Column("experiment", lambda r: r.experiment, "left"),
-    _Column("target", lambda r: r.target, "left"),
+    _Column("experiment", lambda r: escape(r.experiment), "left"),
+    _Column("target", lambda r: escape(r.target), "left"),
     _Column("sent", lambda r: str(r.counts.sent)),
     _Column("acked", lambda r: str(r.counts.acked)),
     _Column("refused", lambda r: str(r.counts.refused)),
@@ -108,13 +108,9 @@ def _notes(results: Sequence[Result]) -> list[RenderableType]:
         if result.verdict is not Verdict.PASS:
             notes.append(Text.from_markup(f"[bold]{escape(where)}[/bold]: {escape(result.reason)}"))
         if result.prediction_holds is False and result.predicted is not None:
-            notes.append(
-                Text(
-                    f"{where}: prediction missed: {result.counts.lost} lost, "
-                    f"{result.predicted.lost} ± {result.predicted.lost_tolerance} predicted "
-                    f"({result.predicted.basis})"
-                )
-            )
+            missed = "; ".join(_missed(result, result.predicted))
+            basis = result.predicted.basis
+            notes.append(Text(f"{where}: prediction missed: {missed} ({basis})"))
     return notes
 
 
@@ -132,6 +128,23 @@ def lost_line(result: Result) -> str | None:
     return "lost: " + ", ".join(f"{number} {words}" for words, number in told.items() if number)
 
 
+def _missed(result: Result, predicted: Predicted) -> list[str]:
+    """Return each figure that the prediction missed, measured beside predicted."""
+    missed = []
+    if result.difference is not None and abs(result.difference) > predicted.lost_tolerance:
+        missed.append(
+            f"{result.counts.lost} lost, {predicted.lost} ± {predicted.lost_tolerance} predicted"
+        )
+    most = predicted.duplicated_max
+    if most is not None and result.counts.duplicated > most:
+        missed.append(f"{result.counts.duplicated} duplicated, at most {most} predicted")
+    return missed + [
+        f"{each.name} {each.measured:g}, {each.predicted:g} ± {each.tolerance:g} predicted"
+        for each in result.comparisons
+        if each.holds is False
+    ]
+
+
 def detail(result: Result) -> RenderableType:
     """Return everything about one run: classes, evidence, prediction, timings."""
     counts = Table(title="Ledger", title_justify="left")
@@ -144,7 +157,8 @@ def detail(result: Result) -> RenderableType:
     for column in ("source", "claim", "value", "holds"):
         evidence.add_column(column)
     for seen in result.evidence:
-        evidence.add_row(seen.source, seen.claim, seen.value, "yes" if seen.holds else "NO")
+        told = (escape(text) for text in (seen.source, seen.claim, seen.value))
+        evidence.add_row(*told, "yes" if seen.holds else "NO")
     died = lost_line(result)
     lines = [f"Hypothesis: {result.hypothesis}", f"Reason: {result.reason}"]
     if result.predicted is not None:

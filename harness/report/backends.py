@@ -1,0 +1,191 @@
+"""Which target suits which rate: drawn from measured runs, beside what is recommended.
+
+A target keeps a rate when every run at it passed, nothing was refused, rows came out as
+fast as events were due, and the producers' p99 stayed below the analysis' own alert bound.
+Of those that keep a rate, the one suits that lost least in the experiments with a fault; of
+equals, the one with the lowest p99.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from harness.model import Verdict
+from harness.predict.queue import recommended_backend
+from harness.report import words
+from harness.report.capacity import Capacity
+from harness.report.matrix import has_baseline, where
+
+# The experiment whose variants are the tiers of rate, each without a fault.
+RATES = "rates"
+_WITHOUT_FAULT = (RATES, "control")
+KEPT_SHARE = 0.97
+P99_BOUND_MS = 1000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One target at one rate.
+
+    Attributes:
+        rate_per_s: asked.
+        target: with its runtime where there are several.
+        throughput_per_s, p99_ms: NaN where they were not measured.
+        why_not: why it does not keep the rate; empty when it does.
+    """
+
+    rate_per_s: float
+    target: str
+    throughput_per_s: float
+    p99_ms: float
+    why_not: str
+
+    @property
+    def kept(self) -> bool:
+        """Return whether the target keeps the rate."""
+        return not self.why_not
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What suits a rate.
+
+    Attributes:
+        rate_per_s: the rate.
+        kept: the targets that keep it.
+        suits: the one that does so and loses least; None when none keeps it.
+        why: the numbers that decided.
+        recommended: what the analysis recommends.
+        fastest: the one of those that keep it with the lowest p99, whatever it loses.
+        faster: that one with its numbers.
+    """
+
+    rate_per_s: float
+    kept: tuple[str, ...]
+    suits: str | None
+    why: str
+    recommended: str
+    fastest: str | None = None
+    faster: str = ""
+
+
+def tiers(cells: pd.DataFrame) -> list[Tier]:
+    """Return every target at every rate that was tried, by rising rate."""
+    named = cells.assign(where=where(cells))
+    rates = named[_is_of(named["experiment"], RATES) & named["rate_asked_per_s"].notna()]
+    found = [
+        Tier(
+            float(row["rate_asked_per_s"]),
+            str(row["where"]),
+            float(row["throughput_per_s"]),
+            float(row["latency_p99_ms"]),
+            _why_not(row),
+        )
+        for _, row in rates.iterrows()
+    ]
+    return sorted(found, key=lambda tier: tier.rate_per_s)
+
+
+def beside_rates(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells without the rates, which have a table of their own.
+
+    With a baseline, and where there is nothing else, all cells are returned.
+    """
+    others = cells[~_is_of(cells["experiment"], RATES)]
+    return cells if has_baseline(cells) or others.empty else others
+
+
+def _is_of(experiments: pd.Series[str], *names: str) -> pd.Series[bool]:
+    """Return which cells are of an experiment or one of its variants."""
+    return experiments.map(lambda cell: any(cell == n or cell.startswith(f"{n}-") for n in names))
+
+
+def _why_not(row: pd.Series[float]) -> str:
+    if str(row["verdict"]) != str(Verdict.PASS):
+        return str(row["verdict"])
+    if row["refused_max"] > 0:
+        return f"{words.count(float(row['refused_max']))} refused"
+    if not row["throughput_per_s_min"] >= KEPT_SHARE * row["rate_asked_per_s"]:
+        return f"{words.rate(float(row['throughput_per_s_min']))} persisted"
+    if not row["latency_p99_ms_max"] <= P99_BOUND_MS:
+        return f"p99 {words.milliseconds(float(row['latency_p99_ms_max']))}"
+    return ""
+
+
+def sustained(
+    cells: pd.DataFrame, capacities: Mapping[tuple[str, str], Capacity]
+) -> dict[str, str]:
+    """Return the highest rate each target sustains, in words: measured, or the highest kept."""
+    found = tiers(cells)
+    named = cells.assign(where=where(cells))
+    told = {}
+    for target, group in named.groupby("where", sort=False):
+        mine = [tier for tier in found if tier.target == target]
+        measured = capacities.get((str(group["target"].iloc[0]), str(group["runtime"].iloc[0])))
+        if measured is not None and measured.sustained_per_s is not None:
+            told[str(target)] = words.rate(measured.sustained_per_s)
+        elif mine:
+            told[str(target)] = _highest_kept(mine)
+    return told
+
+
+def _highest_kept(mine: Sequence[Tier]) -> str:
+    kept = [tier.rate_per_s for tier in mine if tier.kept]
+    tried = [tier.rate_per_s for tier in mine]
+    if not kept:
+        return f"below {words.rate(min(tried))}"
+    return f"{'at least ' if max(kept) == max(tried) else ''}{words.rate(max(kept))}"
+
+
+def worst_losses(cells: pd.DataFrame) -> dict[str, float]:
+    """Return the most events that each target lost in the faults that all of them met.
+
+    Only experiments that were judged on every target count, so that nobody looks better for
+    having been spared. Empty when there is none.
+    """
+    named = cells.assign(where=where(cells))
+    faults = named[~_is_of(named["experiment"], *_WITHOUT_FAULT)]
+    lost = faults.pivot_table(
+        index="experiment", columns="where", values="lost_max", aggfunc="max", dropna=False
+    )
+    shared = lost.dropna(axis="index")
+    return {str(target): float(shared[target].max()) for target in shared} if len(shared) else {}
+
+
+def advise(cells: pd.DataFrame) -> list[Advice]:
+    """Return what suits each rate that was tried."""
+    found, losses = tiers(cells), worst_losses(cells)
+    return [
+        _advice(rate_per_s, [tier for tier in found if tier.rate_per_s == rate_per_s], losses)
+        for rate_per_s in dict.fromkeys(tier.rate_per_s for tier in found)
+    ]
+
+
+def _advice(rate_per_s: float, at: Sequence[Tier], losses: Mapping[str, float]) -> Advice:
+    recommended = recommended_backend(rate_per_s)
+    kept = [tier for tier in at if tier.kept]
+    names = tuple(tier.target for tier in kept)
+    if not kept:
+        return Advice(rate_per_s, names, None, "none keeps this rate", recommended)
+    best = min(kept, key=lambda tier: (losses.get(tier.target, np.inf), tier.p99_ms))
+    fastest = min(kept, key=lambda tier: tier.p99_ms)
+    told = f"{fastest.target} is fastest (p99 {words.milliseconds(fastest.p99_ms)})"
+    return Advice(
+        rate_per_s,
+        names,
+        best.target,
+        f"{_loss(best.target, losses)}, p99 {words.milliseconds(best.p99_ms)}",
+        recommended,
+        fastest.target,
+        f"{told}: {_loss(fastest.target, losses)}",
+    )
+
+
+def _loss(target: str, losses: Mapping[str, float]) -> str:
+    if target not in losses:
+        return "no experiment with a fault was judged on all targets"
+    return f"{words.plural(round(losses[target]), 'event')} lost at worst under a fault"

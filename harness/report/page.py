@@ -1,0 +1,80 @@
+"""Pages for a browser: one file each, without scripts and without anything from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from harness.errors import UsageError
+from harness.report.capacity import Capacity
+from harness.report.matrix import cells_frame, runs_frame
+from harness.report.matrix_view import matrix_view
+from harness.report.recorded import JudgedRun
+from harness.report.run_view import run_view
+from harness.report.saved import read_run
+
+REPORT = "report.html"
+
+
+def run_page(folder: Path) -> str:
+    """Return the page of one run, from what its folder holds.
+
+    Raises:
+        UsageError: it is not a run's folder, or its facts or result are damaged.
+    """
+    return _template("run.html.j2", run_view(read_run(folder)))
+
+
+def save_run_page(folder: Path) -> Path:
+    """Write ``report.html`` into a run's folder and return its path."""
+    return write(folder / REPORT, run_page(folder))
+
+
+def matrix_page(
+    runs: Sequence[JudgedRun],
+    baseline: Sequence[JudgedRun] = (),
+    capacities: Mapping[tuple[str, str], Capacity] | None = None,
+) -> str:
+    """Return the page of a whole matrix of experiments and targets.
+
+    Args:
+        runs: one or more, checked for being comparable (``recorded.check_repeats``).
+        baseline: what they are compared with; empty for no comparison.
+        capacities: highest sustained rate by target and runtime, where it was measured.
+    """
+    before = runs_frame(baseline) if baseline else None
+    cells = cells_frame(runs_frame(runs), before)
+    return _template("matrix.html.j2", matrix_view(runs, cells, capacities or {}))
+
+
+def write(path: Path, text: str) -> Path:
+    """Write a file at once; a reader never sees half of it.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.tmp")
+    try:
+        # What is no text, e.g. half a surrogate from a log, must not cost the page.
+        partial.write_text(text, encoding="utf-8", errors="replace")
+        return partial.replace(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _template(name: str, view: dict[str, object]) -> str:
+    return _environment().get_template(name).render(view)
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

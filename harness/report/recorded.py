@@ -1,0 +1,146 @@
+"""Judged runs as they lie on disk, with what decides whether two may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import UsageError
+from harness.report.saved import Environment, read_environment
+from harness.result import Result
+
+LOAD_PLAN = "load-plan.json"
+
+
+class LoadShape(BaseModel):
+    """What was sent, as far as it must be the same: ``phases`` are rate and seconds."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    phases: tuple[tuple[float, float], ...]
+    producers: int
+    payload_bytes: int
+
+    def __str__(self) -> str:
+        phases = ", then ".join(f"{rate:g}/s for {length_s:g} s" for rate, length_s in self.phases)
+        return f"{phases} by {self.producers} producers, {self.payload_bytes} bytes each"
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRun:
+    """One judged run.
+
+    Attributes:
+        result: its verdict and figures.
+        load: what it sent; None where it came to no load.
+        environment: machine and versions.
+    """
+
+    result: Result
+    load: LoadShape | None
+    environment: Environment
+
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """Return experiment, target and runtime: runs with the same are repeats."""
+        return self.result.experiment, self.result.target, self.result.runtime
+
+    @property
+    def what(self) -> str:
+        """Return the cell in words."""
+        return f"{self.result.experiment} on {self.result.target}"
+
+
+def read_judged(folder: Path) -> JudgedRun:
+    """Read a run's result and what it depends on.
+
+    Raises:
+        UsageError: the folder is not a run's, or its result is damaged.
+    """
+    result = Result.load_from(folder)
+    return JudgedRun(result, _load_shape(folder / LOAD_PLAN), read_environment(folder))
+
+
+def _load_shape(path: Path) -> LoadShape | None:
+    try:
+        return LoadShape.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValidationError) as error:
+        told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+        raise UsageError(f"{path} is damaged: {told}") from None
+
+
+def check_repeats(runs: Sequence[JudgedRun]) -> None:
+    """Make sure that runs of one cell asked the same of it.
+
+    Raises:
+        UsageError: two runs of one cell sent different loads, or one is there twice.
+    """
+    first: dict[tuple[str, str, str], JudgedRun] = {}
+    seen: set[str] = set()
+    for run in runs:
+        if run.result.run_id in seen:
+            raise UsageError(f"run {run.result.run_id} is named twice; it counts only once")
+        seen.add(run.result.run_id)
+        _same_load(first.setdefault(run.cell, run), run)
+
+
+def check_comparable(
+    runs: Sequence[JudgedRun], baseline: Sequence[JudgedRun], *, across_seeds: bool
+) -> None:
+    """Make sure that what two sides share was asked the same way.
+
+    Args:
+        runs: passed ``check_repeats``.
+        baseline: the same.
+        across_seeds: the seeds may differ.
+
+    Raises:
+        UsageError: nothing is shared; or the load, the runtime or the seeds differ.
+    """
+    cells, cells_before = {run.cell for run in runs}, {run.cell for run in baseline}
+    shared = cells & cells_before
+    for experiment, target, runtime in sorted(cells - shared):
+        elsewhere = [r for e, t, r in cells_before - shared if (e, t) == (experiment, target)]
+        if elsewhere:
+            raise UsageError(
+                f"{experiment} on {target} ran on runtime {runtime} and in the baseline on "
+                f"{elsewhere[0]}; runs on different runtimes cannot be compared"
+            )
+    if not shared:
+        raise UsageError(
+            "the runs and the baseline have no experiment and target in common; "
+            f"the baseline holds {', '.join(sorted({run.what for run in baseline})) or 'nothing'}"
+        )
+    for cell in sorted(shared):
+        mine = [run for run in runs if run.cell == cell]
+        before = [run for run in baseline if run.cell == cell]
+        _same_load(before[0], mine[0])
+        if not across_seeds:
+            _same_seeds(mine, before)
+
+
+def _same_load(one: JudgedRun, other: JudgedRun) -> None:
+    if one.load is not None and other.load is not None and one.load != other.load:
+        raise UsageError(
+            f"{other.what}: {one.result.run_id} sent {one.load}, and {other.result.run_id} sent "
+            f"{other.load}; runs of different loads cannot be compared"
+        )
+
+
+def _same_seeds(mine: Sequence[JudgedRun], before: Sequence[JudgedRun]) -> None:
+    now, then = ({run.result.seed for run in side} for side in (mine, before))
+    if now != then:
+        raise UsageError(
+            f"{mine[0].what}: the seeds are {_listed(now)} and in the baseline {_listed(then)}, so "
+            "other events were sent; run with the same seeds, or allow it with --across-seeds"
+        )
+
+
+def _listed(seeds: set[int]) -> str:
+    shown = [str(seed) for seed in sorted(seeds)]
+    return ", ".join(shown[:5]) + (" …" if len(shown) > 5 else "")

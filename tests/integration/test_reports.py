@@ -1,0 +1,276 @@
+"""Reports, comparisons and reference tables as a user gets them, and pages in a real browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests import browser
+from tests.integration.conftest import COMMAND, Done, harness
+from tests.unit.run_folders import Written
+from tests.unit.test_page import MARKUP, Seen
+
+NARROW_PX, WIDE_PX = 390, 1100
+
+
+@pytest.fixture
+def runs(project: Path) -> Path:
+    folder = project / "results" / "runs"
+    Written(folder / "20261125T000001Z-crash-1", lost=90, refused=20).save()
+    Written(folder / "20261125T000002Z-crash-1", target="redis").save()
+    for n, target in enumerate(("channel", "redis")):
+        Written(
+            folder / f"20261125T00001{n}Z-rates-100-1",
+            experiment="rates-100",
+            target=target,
+            fault=False,
+        ).save()
+    return folder
+
+
+def _names(runs: Path) -> list[str]:
+    return sorted(path.name for path in runs.iterdir() if path.is_dir())
+
+
+def _refused(done: Done, *words: str) -> None:
+    lines = [line for line in done.err.splitlines() if line.startswith("error: ")]
+    assert done.code == 4, done.err
+    assert len(lines) == 1, done.err
+    for word in words:
+        assert word in lines[0]
+    assert "Traceback" not in done.err
+
+
+# Bad input.
+
+
+def test_a_foreign_folder_is_refused(runs: Path) -> None:
+    (runs / "20261125T000009Z-notes-1").mkdir()
+    for command in ("compare", "results", "report"):
+        _refused(harness(command, "20261125T000009Z-notes-1"), "is not the folder of a run")
+
+
+def test_a_damaged_run_is_refused(runs: Path) -> None:
+    name = _names(runs)[0]
+    (runs / name / "result.json").write_text('{"schema": 1}')
+    _refused(harness("compare", name), "result.json is damaged")
+    (runs / name / "facts.json").write_text("{")
+    _refused(harness("report", name), "facts.json is damaged")
+
+
+def test_runs_that_cannot_be_compared_are_refused(runs: Path) -> None:
+    other = Written(runs / "20261125T000003Z-crash-2", seed=2).save()
+    load = Written(runs / "20261125T000004Z-crash-1", rate_per_s=50).save()
+    docker = Written(runs / "20261125T000005Z-crash-1", runtime="docker").save()
+    mine = _names(runs)[0]
+    _refused(harness("compare", mine, "-b", other.name), "crash on channel: the seeds are 1", "2")
+    _refused(harness("compare", mine, "-b", load.name), "runs of different loads")
+    _refused(harness("compare", mine, load.name), "runs of different loads")
+    _refused(harness("compare", mine, "-b", docker.name), "runtime local", "docker")
+    _refused(harness("compare", mine, "-b", "nowhere"), "run 'nowhere' does not exist")
+
+
+def test_a_file_of_unknown_kind_is_refused(runs: Path) -> None:
+    mine = _names(runs)[0]
+    _refused(harness("compare", mine, "-o", "matrix.docx"), "'.docx'", ".parquet")
+    _refused(harness("compare", mine, "-o", "no/where.md"), "folder no does not exist")
+
+
+def test_markup_in_a_target_file_is_refused(project: Path) -> None:
+    text = (project / "targets" / "channel.toml").read_text()
+    (project / "mine.toml").write_text(text.replace('"channel"', "'<b>mine</b>'", 1))
+    _refused(harness("run", "control", "--target", "mine.toml"), "name")
+
+
+# What is written.
+
+
+def test_report_judges_shows_and_draws(runs: Path) -> None:
+    name = _names(runs)[0]
+    done = harness("report", name)
+    assert done.code == 0, done.err
+    assert "90" in done.out
+    assert f"{name}/report.html" in done.err
+    assert "90 of 980 acked events lost" in (runs / name / "report.html").read_text()
+    clean = harness("report", name, "--json", "-", "--no-page")
+    assert clean.results()[0]["counts"]["lost"] == 90
+
+
+def test_report_of_several_draws_the_matrix(runs: Path) -> None:
+    done = harness("report", *_names(runs))
+    assert done.code == 0, done.err
+    assert all((runs / name / "report.html").exists() for name in _names(runs))
+    assert "2 experiments on 2 targets" in (runs / "matrix.html").read_text()
+
+
+def test_compare_writes_four_formats_that_agree(runs: Path, tmp_path: Path) -> None:
+    files = [tmp_path / f"matrix{suffix}" for suffix in (".md", ".csv", ".parquet", ".html")]
+    done = harness("compare", *_names(runs), *(f"--out={file}" for file in files))
+    assert done.code == 0, done.err
+    assert "redis" in done.out
+    table, parquet = pd.read_csv(files[1]), pd.read_parquet(files[2])
+    pd.testing.assert_frame_equal(table, parquet, check_dtype=False)
+    lost = table.set_index(["experiment", "target"])["lost"]
+    assert lost["crash", "channel"] == 90
+    assert lost["crash", "redis"] == 0
+    assert "| crash | 90 | 0 |" in files[0].read_text()
+    assert "90" in Seen(files[3].read_text()).text
+
+
+def test_compare_says_when_it_cannot_tell(runs: Path) -> None:
+    again = Written(runs / "20261125T000003Z-crash-1", lost=10).save()
+    done = harness("compare", _names(runs)[0], "-b", again.name)
+    assert done.code == 0, done.err
+    assert "cannot tell" in done.out
+
+
+def test_results_are_written_from_runs_that_exist(runs: Path, project: Path) -> None:
+    done = harness("results", *_names(runs))
+    assert done.code == 0, done.err
+    page = (project / "results" / "README.md").read_text()
+    assert "At 100 events/s **redis** suits best" in page
+    assert "The analysis recommends channel + retry + alerts" in page
+    for name in ("matrix.csv", "matrix.parquet", "matrix.html"):
+        assert (project / "results" / name).stat().st_size > 500
+
+
+def test_results_are_bounded_in_time(project: Path) -> None:
+    done = harness(
+        *("results", "-e", "control", "-t", "channel", "-t", "redis", "--runtime", "local"),
+        *("--within-min", "0.1"),
+    )
+    assert done.code == 0, done.err
+    assert "none begins after 0.1 min" in done.err
+    page = (project / "results" / "README.md").read_text().replace("\\", "")
+    assert "control on redis: the time was up" in page
+    assert len(list((project / "results" / "runs").iterdir())) == 1
+
+
+# A run on a terminal.
+
+
+def test_a_terminal_shows_the_run_live_and_json_stays_clean(project: Path) -> None:
+    mine, theirs = pty.openpty()
+    run = [*COMMAND, "run", "control", "--target", "channel", "--runtime", "local", "--json", "-"]
+    with subprocess.Popen(
+        run,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "COLUMNS": "140", "TERM": "xterm"},
+    ) as running:
+        os.close(theirs)
+        shown = b""
+        while chunk := _read(mine):
+            shown += chunk
+        assert running.stdout is not None
+        results = json.loads(running.stdout.read())
+    os.close(mine)
+    text = shown.decode(errors="replace")
+    assert results[0]["verdict"] == "pass", results[0]["reason"]
+    assert "\x1b[" in text
+    for figure in ("rate", "sent", "acked", "refused", "queue", "left"):
+        assert figure in text, f"{figure} is not shown"
+    assert project.exists()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
+
+
+# In a real browser.
+
+MEASURE = """<!doctype html><title>measure</title>
+<iframe src="{page}" style="width:{width}px;height:2000px;border:0"></iframe>
+<script>
+onload = () => {{
+  const page = document.querySelector("iframe").contentDocument;
+  const shown = [...page.querySelectorAll("svg")].filter(s => s.getBoundingClientRect().width > 0);
+  const clipped = shown.flatMap(svg => [...svg.querySelectorAll("text")].filter(text => {{
+    const a = text.getBoundingClientRect(), b = svg.getBoundingClientRect();
+    return a.left < b.left - 2 || a.right > b.right + 2;
+  }}).map(text => text.textContent));
+  document.body.dataset.measured = JSON.stringify({{
+    width: page.documentElement.scrollWidth, title: page.title, clipped,
+    charts: shown.length, classes: [...new Set(shown.map(svg => svg.getAttribute("class")))],
+  }});
+}};
+</script>"""
+
+
+def _measured(page: Path, width_px: int) -> dict[str, object]:
+    """Return what a browser makes of a page at a width: its own width, and its charts."""
+    frame = page.with_name(f"measure-{width_px}.html")
+    frame.write_text(MEASURE.format(page=page.name, width=width_px))
+    values = Seen(browser.dom(frame)).values("data-measured")
+    assert len(values) == 1, "the page did not load"
+    found: dict[str, object] = json.loads(values[0])
+    return found
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    folder = Written(tmp_path / "run", experiment=MARKUP, lost=90, refused=20, text=MARKUP).save()
+    assert harness("report", str(folder)).code == 0
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize(("width_px", "size"), [(NARROW_PX, "narrow"), (WIDE_PX, "wide")])
+def test_a_browser_shows_the_run_at_any_width(page: Path, width_px: int, size: str) -> None:
+    seen = _measured(page, width_px)
+    assert seen["width"] == width_px, "nothing stands out at the side"
+    assert seen["charts"] == 3
+    assert seen["classes"] == [size]
+    assert seen["clipped"] == [], "every word of a chart is within it"
+    assert str(seen["title"]).startswith("pass: </style>"), "markup is text, and no script ran"
+
+
+def test_a_browser_draws_light_and_dark(page: Path, tmp_path: Path) -> None:
+    shades = {}
+    for dark in (False, True):
+        file = tmp_path / f"{dark}.png"
+        browser.picture(page, file, WIDE_PX, 1400, dark=dark)
+        with Image.open(file) as picture:
+            grey = picture.convert("L")
+            assert len(set(grey.get_flattened_data())) > 20, "the picture is not empty"
+            corner = grey.getpixel((5, 5))
+            assert isinstance(corner, int)
+            shades[dark] = corner
+    assert shades[False] > 200
+    assert shades[True] < 60
+
+
+def test_a_browser_shows_the_matrix(runs: Path) -> None:
+    assert harness("report", *_names(runs)).code == 0
+    page = runs / "matrix.html"
+    assert _measured(page, NARROW_PX)["width"] == NARROW_PX
+    text = Seen(browser.dom(page)).text
+    assert "Which target suits which rate" in text
+    assert "90 lost" in " ".join(text.split())
+
+
+def test_the_browser_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(browser, "found", lambda: None)
+    monkeypatch.setenv("LOSSMETER_CI", "1")
+    with pytest.raises(AssertionError, match="no Chromium is installed"):
+        browser.browser()
+    monkeypatch.delenv("LOSSMETER_CI")
+    with pytest.raises(pytest.skip.Exception, match="no Chromium is installed"):
+        browser.browser()
+
+
+def test_help_stays_fast() -> None:
+    heavy = "('matplotlib', 'pandas', 'scipy', 'jinja2')"
+    asked = f"import sys, harness.cli; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,157 @@
+"""Run folders written by hand: whole ones, as a run leaves them, of any size."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from harness.budget import Budget
+from harness.facts import Facts, FaultRecord
+from harness.judge import judge_run
+from harness.ledger.collected import Collected
+from harness.ledger.records import PAIR, ROW
+from harness.load.journal import END, HEADER, INTENT, MAGIC, OUTCOME
+from harness.load.reading import RECORD_DTYPE
+from harness.model import AckLevel, Evidence, Expected, Predicted, Status
+
+SECOND = 10**9
+START = 1_700_000_000 * SECOND
+PRODUCERS = 8
+
+
+@dataclass
+class Written:
+    """One run: events at an even rate; the middle ones lost, the last ones refused.
+
+    ``names`` replaces texts of the facts, for markup where nobody expects it.
+    """
+
+    folder: Path
+    experiment: str = "crash"
+    target: str = "channel"
+    runtime: str = "local"
+    seed: int = 1
+    events: int = 1000
+    rate_per_s: float = 100.0
+    lost: int = 0
+    refused: int = 0
+    answer_s: float = 0.002
+    fault: bool = True
+    budget: Budget | None = field(default_factory=lambda: Budget(max_lost=100, max_duplicated=0))
+    text: str = "nothing special"
+
+    def save(self) -> Path:
+        """Write the folder, judged, and return it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        due_ns = START + (np.arange(self.events) * SECOND / self.rate_per_s).astype(np.int64)
+        self._journal(due_ns)
+        self._rows(due_ns)
+        self._probe()
+        self._facts()
+        plan = {"phases": [[self.rate_per_s, self.events / self.rate_per_s]]}
+        plan |= {"producers": PRODUCERS, "payload_bytes": 64, "seed": self.seed}
+        (self.folder / "load-plan.json").write_text(json.dumps(plan))
+        seen = {"machine": {"cpu": self.text, "cores": 2}, "servers": {"postgres": "PostgreSQL 18"}}
+        seen |= {"packages": {"lossmeter": "0.1.0"}, "settings": {"CAPACITY": self.text}}
+        (self.folder / "environment.json").write_text(json.dumps(seen))
+        judge_run(self.folder).save(self.folder)
+        return self.folder
+
+    @property
+    def fault_ns(self) -> int:
+        """When the fault came: in the middle of the load."""
+        return START + round(self.events / self.rate_per_s / 2 * SECOND)
+
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places of lost and of refused events."""
+        middle = self.events // 2
+        return (
+            np.arange(middle - self.lost, middle),
+            np.arange(self.events - self.refused, self.events),
+        )
+
+    def _journal(self, due_ns: np.ndarray) -> None:
+        place = np.arange(self.events)
+        records = np.zeros((self.events, 2), RECORD_DTYPE)
+        for told in (records[:, 0], records[:, 1]):
+            told["producer"], told["sequence"] = place % PRODUCERS, place // PRODUCERS
+        records["kind"] = (INTENT, OUTCOME)
+        records[:, 0]["scheduled_ns"] = records[:, 0]["at_ns"] = due_ns
+        late = 1 + np.random.default_rng(self.seed).exponential(1, self.events)
+        records[:, 1]["at_ns"] = due_ns + (late * self.answer_s * SECOND).astype(np.int64)
+        records[:, 1]["status"], records[:, 1]["code"] = Status.ACKED, 202
+        _, refused = self._places()
+        records["status"][refused, 1] = Status.REFUSED
+        end = np.zeros(1, RECORD_DTYPE)
+        end["kind"], end["sequence"] = END, self.events
+        header = HEADER.pack(MAGIC, 0, PRODUCERS, self.seed, START, 0, 0)
+        body = records.reshape(-1).tobytes() + end.tobytes()
+        (self.folder / "journal-0.bin").write_bytes(header + body)
+
+    def _rows(self, due_ns: np.ndarray) -> None:
+        kept = np.setdiff1d(np.arange(self.events), np.concatenate(self._places()))
+        rows = np.zeros(len(kept), ROW)
+        rows["producer"], rows["sequence"] = kept % PRODUCERS, kept // PRODUCERS
+        rows["position"] = np.arange(len(kept))
+        rows["persisted_ns"] = due_ns[kept] + 50_000_000
+        nothing = np.empty(0, PAIR)
+        Collected(rows, nothing, nothing).save(self.folder)
+
+    def _probe(self) -> None:
+        seconds = self.events / self.rate_per_s
+        with (self.folder / "probe.jsonl").open("w") as sink:
+            for at_s in np.arange(-0.5, seconds + 1, 0.05):
+                at_ns = START + round(at_s * SECOND)
+                down = self.fault and self.fault_ns <= at_ns < self.fault_ns + SECOND // 2
+                look: dict[str, object] = {"asked_ns": at_ns, "answered_ns": at_ns, "ok": not down}
+                if not down:
+                    look["queue_length"] = round(10 * max(0, at_s))
+                sink.write(json.dumps(look) + "\n")
+
+    def _facts(self) -> None:
+        faults = []
+        if self.fault:
+            evidence = [
+                Evidence(source, self.text, self.text, holds=True, at_ns=self.fault_ns)
+                for source in ("waitpid", "health-probe")
+            ]
+            faults = [
+                FaultRecord(
+                    fault="sigkill",
+                    condition="queue_length >= 5",
+                    injected_ns=self.fault_ns,
+                    healed_ns=self.fault_ns + SECOND // 2,
+                    evidence=evidence,
+                )
+            ]
+        Facts(
+            run_id=self.folder.name,
+            experiment=self.experiment,
+            hypothesis=self.text,
+            target=self.target,
+            ack_level=AckLevel.ENQUEUED,
+            runtime=self.runtime,
+            seed=self.seed,
+            events_planned=self.events,
+            rate_per_s=self.rate_per_s,
+            exact=False,
+            budget=self.budget,
+            faults=faults,
+            predicted=Predicted(
+                lost=self.lost + 3,
+                lost_tolerance=5,
+                tolerance_reason=self.text,
+                duplicated_max=0,
+                basis=self.text,
+                figures=(Expected("throughput_per_s", 90.0, 20.0, self.text),),
+            ),
+            hashes_measured=True,
+            positions_measured=True,
+            times_measured=True,
+            load_exit_code=0,
+            settled=True,
+            collected=True,
+        ).save(self.folder)

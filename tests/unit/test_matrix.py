@@ -1,0 +1,248 @@
+"""Runs as a matrix: what counts as a repeat, what may be compared, what the tables say."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from harness.budget import Budget
+from harness.errors import UsageError
+from harness.report import backends
+from harness.report.capacity import Capacity, read_capacities
+from harness.report.matrix import BY_KEY, cell_text, cells_frame, records, runs_frame
+from harness.report.matrix_markdown import matrix_markdown
+from harness.report.matrix_table import matrix_table
+from harness.report.page import matrix_page
+from harness.report.recorded import JudgedRun, check_comparable, check_repeats, read_judged
+from harness.report.reference import Making, reference
+from tests.unit.run_folders import Written
+from tests.unit.test_page import MARKUP, Seen
+
+
+class Runs:
+    """Writes runs into a folder, each with a name of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.number = 0
+
+    def one(self, **changes: object) -> JudgedRun:
+        self.number += 1
+        folder = self.folder / f"2026112{self.number:04}-run"
+        return read_judged(Written(folder, **changes).save())  # type: ignore[arg-type]
+
+    def repeats(self, losses: Sequence[int], **changes: object) -> list[JudgedRun]:
+        return [self.one(lost=lost, seed=n, **changes) for n, lost in enumerate(losses)]
+
+    def tier(self, target: str, rate_per_s: float, **changes: object) -> JudgedRun:
+        return self.one(
+            experiment=f"rates-{rate_per_s:g}",
+            target=target,
+            rate_per_s=rate_per_s,
+            events=500,
+            fault=False,
+            **changes,
+        )
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path)
+
+
+def cells(now: Sequence[JudgedRun], before: Sequence[JudgedRun] = ()) -> list[dict[str, object]]:
+    return records(frame(now, before))
+
+
+def frame(now: Sequence[JudgedRun], before: Sequence[JudgedRun] = ()) -> pd.DataFrame:
+    return cells_frame(runs_frame(now), runs_frame(before) if before else None)
+
+
+def test_repeats_share_a_cell_with_median_and_range(runs: Runs) -> None:
+    (cell,) = cells(runs.repeats([10, 30, 20]))
+    assert cell["runs"] == 3
+    assert (cell["lost"], cell["lost_min"], cell["lost_max"]) == (20, 10, 30)
+    assert cell_text(cell, BY_KEY["lost"]) == "20 (10 to 30)"
+    assert cell["throughput_per_s"] == pytest.approx(98, abs=3)
+
+
+def test_a_run_that_says_nothing_has_no_figures(runs: Runs) -> None:
+    (cell,) = cells([runs.one(lost=10, budget=None)])
+    assert cell["verdict"] == "inconclusive"
+    assert cell["judged"] == 0
+    assert math.isnan(float(str(cell["lost"])))
+    assert cell_text(cell, BY_KEY["lost"]) == "–"
+
+
+def test_the_gravest_verdict_stands_for_the_cell(runs: Runs) -> None:
+    (cell,) = cells([runs.one(), runs.one(seed=2, lost=200)])
+    assert cell["verdict"] == "fail"
+
+
+def test_runtimes_are_cells_of_their_own(runs: Runs) -> None:
+    shown = frame([runs.one(), runs.one(runtime="docker")])
+    assert len(shown) == 2
+    assert "channel (docker)" in matrix_markdown(shown).replace("\\", "")
+
+
+def test_a_baseline_marks_better_worse_and_noise(runs: Runs) -> None:
+    low, high = [10, 12, 11, 13, 12], [50, 52, 51, 53, 52]
+    now, before = runs.repeats(high), runs.repeats(low)
+    (cell,) = cells(now, before)
+    assert cell["lost_change"] == "worse"
+    assert cell["lost_baseline"] == 12
+    assert float(str(cell["lost_low"])) > 0
+    assert cell["duplicated_change"] == "within noise"
+    (back,) = cells(before, now)
+    assert back["lost_change"] == "better"
+
+
+def test_one_run_each_cannot_tell(runs: Runs) -> None:
+    (cell,) = cells([runs.one(lost=50)], [runs.one(lost=10)])
+    assert cell["lost_change"] == "cannot tell"
+
+
+def test_different_loads_are_no_repeats(runs: Runs) -> None:
+    with pytest.raises(UsageError, match=r"sent 100/s for 10 s .* sent 50/s for 20 s"):
+        check_repeats([runs.one(), runs.one(rate_per_s=50)])
+
+
+def test_a_run_counts_only_once(runs: Runs) -> None:
+    run = runs.one()
+    with pytest.raises(UsageError, match="is named twice"):
+        check_repeats([run, run])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rate_per_s": 50.0}, "runs of different loads cannot be compared"),
+        ({"seed": 9}, r"the seeds are 1 and in the baseline 9"),
+        ({"runtime": "docker"}, r"ran on runtime local and in the baseline on docker"),
+        ({"target": "kafka"}, r"no experiment and target in common; .* crash on kafka"),
+        ({"experiment": "crash-full"}, r"no experiment and target in common"),
+    ],
+)
+def test_what_cannot_be_compared_says_why(
+    runs: Runs, changes: dict[str, object], said: str
+) -> None:
+    now, before = [runs.one()], [runs.one(**changes)]
+    with pytest.raises(UsageError, match=said):
+        check_comparable(now, before, across_seeds=False)
+
+
+def test_seeds_may_differ_when_that_is_allowed(runs: Runs) -> None:
+    check_comparable([runs.one()], [runs.one(seed=9)], across_seeds=True)
+
+
+def test_markup_in_names_stays_text_everywhere(runs: Runs) -> None:
+    name = f"a|b [red]{MARKUP} [/x]"
+    now = [runs.one(target=name, lost=10), runs.one(target=name, lost=10, experiment="[bold]e[/]")]
+    seen = Seen(matrix_page(now))
+    assert "script" not in seen.tags
+    assert name in seen.text
+    console = Console(width=400, record=True, file=io.StringIO())
+    console.print(matrix_table(frame(now), 400))
+    assert "[red]" in console.export_text()
+    for line in matrix_markdown(frame(now)).splitlines():
+        if line.startswith("| "):
+            assert "<script" not in line
+            assert line.replace("\\|", "").count("|") == 3
+
+
+def test_the_page_says_what_suits_and_shows_each_cell(runs: Runs) -> None:
+    now = [
+        runs.one(lost=300, budget=Budget(max_lost=400)),
+        runs.one(target="redis"),
+        runs.tier("channel", 100),
+        runs.tier("redis", 100, answer_s=0.004),
+    ]
+    seen = Seen(matrix_page(now, capacities={("redis", "local"): _capacity("redis", 1234)}))
+    assert "3 experiments" not in seen.text
+    assert "2 experiments on 2 targets" in seen.text
+    assert "1,234/s" in seen.text
+    assert "at least 100/s" in seen.text
+    assert "channel + retry + alerts" in seen.text
+    assert any(value.startswith("--h:0.5") for value in seen.values("style"))
+
+
+def _capacity(target: str, rate_per_s: float) -> Capacity:
+    return Capacity(target=target, runtime="local", sustained_per_s=rate_per_s)
+
+
+# Which backend suits which rate.
+
+
+def test_the_one_that_loses_least_suits_then_the_faster(runs: Runs) -> None:
+    now = [
+        runs.one(lost=90),
+        runs.one(target="redis"),
+        runs.one(target="kafka"),
+        runs.tier("channel", 100, answer_s=0.001),
+        runs.tier("redis", 100, answer_s=0.002),
+        runs.tier("kafka", 100, answer_s=0.02),
+    ]
+    (advice,) = backends.advise(frame(now))
+    assert advice.suits == "redis"
+    assert advice.kept == ("channel", "redis", "kafka")
+    assert advice.fastest == "channel"
+    assert advice.recommended == "channel + retry + alerts"
+    assert backends.worst_losses(frame(now)) == {"channel": 90, "kafka": 0, "redis": 0}
+
+
+def test_a_rate_is_not_kept_by_who_refuses_is_late_or_fails(runs: Runs) -> None:
+    now = [
+        runs.tier("a", 100, refused=5),
+        runs.tier("b", 100, answer_s=5.0),
+        runs.tier("c", 100, lost=200),
+        runs.tier("d", 100, budget=None),
+    ]
+    why = {tier.target: tier.why_not for tier in backends.tiers(frame(now))}
+    assert why["a"] == "5 refused"
+    assert why["b"].startswith("p99")
+    assert why["c"] == "fail"
+    assert why["d"] == "inconclusive"
+    (advice,) = backends.advise(frame(now))
+    assert advice.suits is None
+    told = backends.sustained(frame(now), {})
+    assert set(told.values()) == {"below 100/s"}
+
+
+def test_faults_that_not_all_met_decide_nothing(runs: Runs) -> None:
+    now = [runs.one(lost=90), runs.tier("channel", 100), runs.tier("redis", 100)]
+    now.append(runs.one(target="redis", budget=None))
+    assert backends.worst_losses(frame(now)) == {}
+
+
+def test_capacities_are_read_from_where_they_are_saved(tmp_path: Path) -> None:
+    folder = tmp_path / "capacity"
+    folder.mkdir()
+    (folder / "redis-local.json").write_text(
+        '{"schema": 1, "target": "redis", "runtime": "local", "sustained_per_s": 800.0, "seed": 1}'
+    )
+    assert read_capacities(tmp_path)["redis", "local"].sustained_per_s == 800
+    (folder / "x.json").write_text('{"target": "x"}')
+    with pytest.raises(UsageError, match=r"x\.json is damaged"):
+        read_capacities(tmp_path)
+
+
+def test_the_reference_page_names_machine_seed_and_what_is_missing(runs: Runs) -> None:
+    now = [runs.one(lost=20), runs.tier("channel", 100), runs.tier("channel", 200)]
+    making = Making("make results", 75, ["crash on docker-only: no engine"])
+    page = reference(now, frame(now), {}, making)
+    for said in (
+        "after making the runs in 1 min 15 s",
+        "At 100 events/s **channel** suits best",
+        "The analysis recommends Redis + retry + dead-letter queue",
+        "| seed | 1 |",
+        "PostgreSQL 18",
+        "crash on docker-only: no engine",
+        "| crash | 20 |",
+    ):
+        assert said in page.replace("\\", ""), said

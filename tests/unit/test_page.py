@@ -1,0 +1,188 @@
+"""The page of a run: what it says, what it does when parts are missing, how large it gets."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.errors import UsageError
+from harness.ledger.records import PAIR
+from harness.report.page import run_page, save_run_page
+from tests.unit.run_folders import SECOND, START, Written
+
+MARKUP = "</style></title><script>document.title='owned'</script><img src=x onerror=alert(1)>"
+
+
+class Seen(HTMLParser):
+    """What a page consists of."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def values(self, name: str) -> list[str]:
+        return [value for key, value in self.attributes if key == name]
+
+
+@pytest.fixture
+def lossy(tmp_path: Path) -> Path:
+    return Written(tmp_path / "20261125T000000Z-crash-1", lost=40, refused=20).save()
+
+
+def test_the_verdict_comes_first(lossy: Path) -> None:
+    text = Seen(run_page(lossy)).text
+    assert "crash on channel: 40 of 980 acked events lost (4.1 %)" in text
+    assert text.index("pass") < text.index("Budget") < text.index("Timeline")
+    for part in ("Latency of acked events", "Lost events", "Predicted beside measured"):
+        assert part in text
+    for part in ("Ledger", "Evidence", "waitpid", "Environment", "PostgreSQL 18", "Budget"):
+        assert part in text
+    assert "One dot for each lost event" in text
+    assert re.search(r"43 ± 5\s*40\s*−3", text), "the prediction stands beside the measurement"
+
+
+def test_it_needs_nothing_from_outside_and_runs_nothing(lossy: Path) -> None:
+    seen = Seen(run_page(lossy))
+    assert "script" not in seen.tags
+    assert "link" not in seen.tags
+    outside = [
+        value
+        for name in ("src", "href", "xlink:href", "action")
+        for value in seen.values(name)
+        if not value.startswith("#")
+    ]
+    assert not outside
+    assert not [name for name, _ in seen.attributes if name.startswith("on")]
+
+
+def test_it_can_be_read_aloud(lossy: Path) -> None:
+    page = run_page(lossy)
+    seen = Seen(page)
+    assert seen.tags.count("h1") == 1
+    assert seen.tags.count("table") == seen.tags.count("caption")
+    assert page.count("<th ") == page.count("<th scope=")
+    assert seen.tags.count("svg") == seen.tags.count("desc") == 6
+    assert len([label for label in seen.values("aria-label") if len(label) > 40]) == 6
+    identities = seen.values("id")
+    assert len(identities) == len(set(identities)), "an id stands for one thing"
+    assert 'lang="en"' in page
+
+
+def test_colours_follow_the_reader(lossy: Path) -> None:
+    page = run_page(lossy)
+    assert "prefers-color-scheme: dark" in page
+    pictures = "".join(re.findall(r"<svg.*?</svg>", page, re.DOTALL))
+    assert not re.findall(r"#[0-9a-f]{6}", pictures)
+    assert "var(--accent)" in pictures
+
+
+def test_markup_in_data_stays_text(tmp_path: Path) -> None:
+    folder = Written(
+        tmp_path / "run", experiment=MARKUP, target=f"$x^2$ {MARKUP}", lost=5, text=MARKUP
+    ).save()
+    alert = {"name": MARKUP, "severity": MARKUP, "fired_ns": START + SECOND}
+    (folder / "alerts.json").write_text(json.dumps([alert]))
+    seen = Seen(run_page(folder))
+    assert "script" not in seen.tags
+    assert "img" not in seen.tags
+    assert MARKUP in seen.text
+    assert "$x^2$" in seen.text
+
+
+def test_alerts_are_marked(lossy: Path) -> None:
+    fired = {"name": "QueueFull", "severity": "critical", "fired_ns": START + 3 * SECOND}
+    (lossy / "alerts.json").write_text(json.dumps([{**fired, "ended_ns": START + 4 * SECOND}]))
+    seen = Seen(run_page(lossy))
+    assert "▲ QueueFull" in seen.text
+    assert "Alert QueueFull at 3.0 s" in " ".join(seen.values("aria-label"))
+    assert re.search(r"QueueFull\s*critical\s*3\.00 s\s*4\.00 s", seen.text)
+
+
+def test_lost_events_lie_by_stage_where_stages_are_marked(lossy: Path) -> None:
+    lost = np.zeros(40, [*PAIR.descr, ("died", "u1")])
+    place = np.arange(460, 500)
+    lost["producer"], lost["sequence"] = place % 8, place // 8
+    lost["died"][:30], lost["died"][30:] = 2, 3
+    np.save(lossy / "lost.npy", lost)
+    seen = Seen(run_page(lossy))
+    assert "by stage" in seen.text
+    assert re.search(r"queued\s*30\s*in hand\s*10", seen.text)
+    pictures = re.findall(r"<svg.*?</svg>", run_page(lossy), re.DOTALL)
+    assert sum(">queued<" in picture and ">in hand<" in picture for picture in pictures) == 2
+
+
+def test_a_run_without_loss_says_so(tmp_path: Path) -> None:
+    text = Seen(run_page(Written(tmp_path / "run").save())).text
+    assert "none of 1,000 acked events was lost" in text
+    assert "each of 1,000 acked events was persisted" in text
+
+
+def test_damaged_journals_leave_a_page_that_says_so(lossy: Path) -> None:
+    (lossy / "journal-0.bin").write_bytes(b"nonsense")
+    text = Seen(run_page(lossy)).text
+    assert "What cannot be shown" in text
+    assert "is not a journal" in text
+    assert "Timeline" not in text
+
+
+def test_missing_rows_are_no_loss(lossy: Path) -> None:
+    (lossy / "rows.npy").unlink()
+    text = Seen(run_page(lossy)).text
+    assert "What was persisted cannot be read" in text
+    assert "Timeline" in text
+    assert "One dot" not in text
+
+
+def test_data_that_contradict_the_verdict_are_told(lossy: Path) -> None:
+    result = json.loads((lossy / "result.json").read_text())
+    result["counts"]["lost"] = 0
+    (lossy / "result.json").write_text(json.dumps(result))
+    assert "show 40 lost events and the saved verdict 0" in Seen(run_page(lossy)).text
+
+
+def test_torn_probe_lines_are_counted(lossy: Path) -> None:
+    with (lossy / "probe.jsonl").open("a") as sink:
+        sink.write('{"answered_ns": 1')
+    assert "1 samples of the health probe cannot be read" in Seen(run_page(lossy)).text
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"not the folder of a run"):
+        run_page(tmp_path)
+
+
+def test_a_damaged_result_is_refused(lossy: Path) -> None:
+    (lossy / "result.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"result\.json is damaged"):
+        run_page(lossy)
+
+
+def test_a_run_that_sent_nothing_has_a_page(tmp_path: Path) -> None:
+    text = Seen(run_page(Written(tmp_path / "run", events=0, fault=False).save())).text
+    assert "inconclusive" in text
+    assert "the loss was not measured" in text
+
+
+def test_a_million_events_make_a_small_page_soon(tmp_path: Path) -> None:
+    folder = Written(tmp_path / "run", events=1_000_000, rate_per_s=2000, lost=200_000).save()
+    begin = time.monotonic()
+    path = save_run_page(folder)
+    assert time.monotonic() - begin < 10
+    assert path.stat().st_size < 3 * 2**20
+    assert "for 200,000 lost events" in path.read_text()
