@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import sys
+import traceback
+from typing import NoReturn
 
 import uvicorn
 import uvloop
@@ -16,6 +18,8 @@ from targets.dispatcher.config import ConfigurationError, Settings, from_environ
 from targets.dispatcher.core import Dispatcher
 
 EXIT_CONFIGURATION = 4
+# Go's exit code after a panic.
+EXIT_PANIC = 2
 
 # Connections left open when the end has come; the events are decided by then.
 _CLOSE_S = 1
@@ -57,13 +61,24 @@ async def serve(settings: Settings) -> None:
     await dispatcher.start()
     serving = asyncio.create_task(server.serve())
     waiting = asyncio.create_task(stopping.wait())
-    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(
+        {serving, waiting, dispatcher.failed}, return_when=asyncio.FIRST_COMPLETED
+    )
+    if dispatcher.failed.done():
+        _abort(dispatcher.failed.exception())
     if serving.done():
         # The port is taken, or the like: uvicorn has said so.
         sys.exit(1)
     await dispatcher.stop()
     server.should_exit = True
     await serving
+
+
+def _abort(error: BaseException | None) -> NoReturn:
+    """End at once, as a runtime does that meets an error which nobody handles."""
+    traceback.print_exception(error)
+    sys.stderr.flush()
+    os._exit(EXIT_PANIC)
 
 
 def main() -> None:
