@@ -96,5 +96,7 @@ def services_of(cell: Cell) -> dict[str, Service]:
 def disks_of(cell: Cell) -> frozenset[str]:
     """Return the servers of a cell that some fault wants on a disk of their own."""
     faults = map(build_fault, cell.variant.faults)
-    wanted = {name for f in faults if isinstance(f, AtServers) and f.way == "disk" for name in f.servers}
+    wanted = {
+        name for f in faults if isinstance(f, AtServers) and f.way == "disk" for name in f.servers
+    }
     return frozenset(wanted & set(cell.target.services))

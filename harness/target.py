@@ -33,7 +33,8 @@ class Start(_Strict):
     """How to start the dispatcher as a process or container of the harness.
 
     ``command`` and ``environment`` may interpolate ``{python}``, ``{host}``, ``{port}``,
-    ``{instance}``, a number from 0 that tells several of them apart, and of each server in ``services`` e.g. ``{postgres.url}`` or ``{redis.address}``.
+    ``{instance}``, a number from 0 that tells several of them apart, and of each server in
+    ``services`` e.g. ``{postgres.url}`` or ``{redis.address}``.
     """
 
     command: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -30,8 +30,8 @@ def runnable(asked: Sequence[Cell], runtime: Runtime) -> list[Cell]:
 
 def prepare(runtime: Runtime, cells: Sequence[Cell]) -> None:
     """Bring the servers or images that the cells need, unless they are there."""
-    from harness.ownership import MARK, Owner
     from harness.admission import services_of
+    from harness.ownership import MARK, Owner
 
     # What is started from here on is found by `recover` if this process is killed.
     os.environ[MARK] = Owner.this_process("install").mark

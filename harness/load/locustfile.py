@@ -18,8 +18,8 @@ from locust import User, events, task
 from locust.env import Environment
 from locust.exception import StopUser
 
-from harness.load.answers import Reason, classify
 from harness.load.addresses import Addresses
+from harness.load.answers import Reason, classify
 from harness.load.connection import Connection
 from harness.load.journal import JournalWriter
 from harness.load.plan import PLAN_VARIABLE, LoadPlan

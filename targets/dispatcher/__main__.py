@@ -40,6 +40,10 @@ class _NoSignals:
         """Leave the signals to the dispatcher."""
 
 
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
+
+
 async def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then shut down as configured."""
     dispatcher = Dispatcher(settings)
@@ -60,10 +64,9 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     await dispatcher.start()
     serving = asyncio.create_task(server.serve())
-    waiting = asyncio.create_task(stopping.wait())
-    await asyncio.wait(
-        {serving, waiting, dispatcher.failed}, return_when=asyncio.FIRST_COMPLETED
-    )
+    waiting = asyncio.create_task(_until(stopping))
+    ends: set[asyncio.Future[None]] = {serving, waiting, dispatcher.failed}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     if dispatcher.failed.done():
         _abort(dispatcher.failed.exception())
     if serving.done():
