@@ -96,7 +96,5 @@ def services_of(cell: Cell) -> dict[str, Service]:
 def disks_of(cell: Cell) -> frozenset[str]:
     """Return the servers of a cell that some fault wants on a disk of their own."""
     faults = map(build_fault, cell.variant.faults)
-    wanted = {
-        name for f in faults if isinstance(f, AtServers) and f.way == "disk" for name in f.servers
-    }
-    return frozenset(wanted & set(cell.target.services))
+    hit = [f.servers for f in faults if isinstance(f, AtServers) and f.way == "disk"]
+    return frozenset(cell.target.services) & {name for names in hit for name in names}

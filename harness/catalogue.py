@@ -118,9 +118,8 @@ class Cell:
         """Return the words by which the target and its servers behave in this run."""
         behaviour = self.target.behaviour.model_dump(exclude_none=True)
         told = {name: value for name, value in behaviour.items() if isinstance(value, str)}
-        for name, value in self.variant.settings.items():
-            if name in self.target.settings and isinstance(value, str):
-                told[name] = value
+        asked = self.variant.settings.items()
+        told |= {n: v for n, v in asked if n in self.target.settings and isinstance(v, str)}
         for server, settings in self.servers().items():
             told |= {f"{server}.{name}": value for name, value in settings.items()}
         return told

@@ -155,8 +155,8 @@ class Observed:
         services: the servers that the target uses.
         start_s: seconds that the target took to start at first; None when not known.
         held_s: seconds between the first fault's injection and the end of its healing.
+        parameters: the numbers that the first fault was given.
         struck: the first fault hit the target; a limit that it survived did not.
-        runtime: where it ran.
     """
 
     load: Load
@@ -171,7 +171,7 @@ class Observed:
     start_s: float | None = None
     held_s: float | None = None
     struck: bool = True
-    runtime: str = ""
+    parameters: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from harness.errors import (
     LoadError,
     UsageError,
 )
-from harness.experiment import Observed, PlannedFault
+from harness.experiment import Observed, PlannedFault, Variant
 from harness.facts import Facts
 from harness.judge import judge_run
 from harness.load.plan import LoadPlan
@@ -328,7 +328,7 @@ class _Story:
             start_s=self.start_s,
             held_s=record.held_s if record else None,
             struck=record.struck if record else False,
-            runtime=self.facts.runtime,
+            parameters=_numbers(cell.variant),
         )
 
     @contextmanager
@@ -338,6 +338,12 @@ class _Story:
             yield
         finally:
             self.facts.timings_s[phase] = round(time.monotonic() - begin, 3)
+
+
+def _numbers(variant: Variant) -> dict[str, float]:
+    """Return the numbers among the parameters of a variant's first fault."""
+    parameters = variant.faults[0].parameters if variant.faults else {}
+    return {name: float(v) for name, v in parameters.items() if not isinstance(v, str)}
 
 
 def _proxies(control: Address) -> Proxies:
