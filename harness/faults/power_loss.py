@@ -26,6 +26,8 @@ DEFAULT = "postgres redis kafka"
 
 # What a server writes into its log when it finds that it was not shut down.
 RECOVERY_LINES: Mapping[str, str] = {"postgres": "was not properly shut down"}
+# What tells that a server's file had to be mended before it could start.
+MENDED_LINES: Mapping[str, str] = {"redis": "Successfully truncated AOF"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class _Server:
     name: str
     before: Before
     recoveries: int
+    mended: int
 
 
 class PowerLoss:
@@ -64,7 +67,12 @@ class PowerLoss:
             raise FaultError(f"{NAME}: {evidence[0].value}; without a disk nothing would be lost")
         self._target = Before.look(machine, site.probe.samples())
         self._hit = [
-            _Server(name, Before(machine.server_life(name), None, 0), _recoveries(site, name))
+            _Server(
+                name,
+                Before(machine.server_life(name), None, time.time_ns()),
+                _logged(site, name, RECOVERY_LINES),
+                _logged(site, name, MENDED_LINES),
+            )
             for name in names
         ]
         evidence += self._end_all(machine)
@@ -84,7 +92,7 @@ class PowerLoss:
         for server in self._hit:
             machine.start_server(server.name)
             evidence.append(new_life(server.before, machine.server_life(server.name)))
-            evidence += _recovered(site, server)
+            evidence += [*_recovered(site, server), *_mended(site, server)]
         after = machine.start()
         again = seen_again(site)
         return [
@@ -141,19 +149,26 @@ def _back(name: str, disk: Disk) -> Evidence:
     return _evidence("mount-table", f"the disk of {name} was mounted anew", told, fine)
 
 
-def _recoveries(site: Site, name: str) -> int:
+def _logged(site: Site, name: str, lines: Mapping[str, str]) -> int:
     log: Path = site.folder / "logs" / f"{name}.log"
-    if name not in RECOVERY_LINES or not log.exists():
+    if name not in lines or not log.exists():
         return 0
-    return log.read_text(encoding="utf-8", errors="replace").count(RECOVERY_LINES[name])
+    return log.read_text(encoding="utf-8", errors="replace").count(lines[name])
 
 
 def _recovered(site: Site, server: _Server) -> list[Evidence]:
     if server.name not in RECOVERY_LINES:
         return []
-    more = _recoveries(site, server.name) - server.recoveries
+    more = _logged(site, server.name, RECOVERY_LINES) - server.recoveries
     claim = f"{server.name} found that it had not been shut down"
     return [_evidence("server-log", claim, f"{more} times", more > 0)]
+
+
+def _mended(site: Site, server: _Server) -> list[Evidence]:
+    """Return that a file had to be mended, where it had; without power loss none has."""
+    more = _logged(site, server.name, MENDED_LINES) - server.mended
+    claim = f"the file of {server.name} ended in what was never flushed, and was cut off there"
+    return [_evidence("server-log", claim, f"{more} times", True)] if more else []
 
 
 def _evidence(source: str, claim: str, value: str, holds: bool) -> Evidence:

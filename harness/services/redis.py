@@ -43,6 +43,17 @@ save ""
 """
 
 
+# After a loss of power a file may end in zeros, where its length reached the disk and its
+# end did not. The server then refuses to start until somebody cuts them off, as here.
+_START = """\
+if ls "$1"/appendonlydir/*.manifest >/dev/null 2>&1; then
+    echo y | "$2" --fix "$1"/appendonlydir/*.manifest
+fi
+shift 2
+exec "$@"
+"""
+
+
 class Redis:
     """One server that speaks the Redis protocol and keeps an append-only file."""
 
@@ -78,11 +89,14 @@ class Redis:
         del run
         data = slot.folder / "data"
         data.mkdir(mode=0o700)
+        # Called by this name, the server's binary is the tool that checks its files.
+        _checker(slot).symlink_to(_existing_binary())
         write_private(_configuration(slot), _text(slot, slot.listen, str(data)))
 
     def process(self, slot: Slot) -> ProcessSpec:
         """Return how it is started."""
-        return ProcessSpec((str(_existing_binary()), str(_configuration(slot))))
+        command = (str(_existing_binary()), str(_configuration(slot)))
+        return ProcessSpec(_started(slot.folder / "data", _checker(slot), command))
 
     def recipe(self, say: Callable[[str], None]) -> Recipe:
         """Return the recipe; the server comes from Debian's packages."""
@@ -96,7 +110,7 @@ class Redis:
         inside = "/etc/lossmeter.conf"
         return ContainerSpec(
             published=self.port,
-            command=("redis-server", inside),
+            command=_started(Path("/data"), Path("redis-check-aof"), ("redis-server", inside)),
             files={inside: _configuration(slot)},
             data="/data",
         )
@@ -163,6 +177,14 @@ def _text(slot: Slot, listen: Address, folder: str) -> str:
         folder=folder,
         **(defaults | dict(slot.settings)),
     )
+
+
+def _started(data: Path, checker: Path, command: tuple[str, ...]) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", _START, "sh", str(data), str(checker), *command)
+
+
+def _checker(slot: Slot) -> Path:
+    return slot.folder / "valkey-check-aof"
 
 
 def _configuration(slot: Slot) -> Path:
