@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from harness.model import Predicted
 from harness.predict.crash import LOOK_S, AtKill, crash
 
-# Redis flushes each second, and may let another pass while a flush is under way
+# Redis flushes each second, and later while the disk is still busy with a flush
 # (redis.io, "Redis persistence").
 EVERYSEC_S = 1.0
-SLOW_FLUSH_S = 1.0
+SLOW_FLUSH_S = 0.3
 # PostgreSQL without synchronous commit: three times wal_writer_delay, which is 200 ms
 # (its manual, "Asynchronous Commit").
 ASYNC_COMMIT_S = 0.6

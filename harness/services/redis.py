@@ -46,8 +46,9 @@ save ""
 # After a loss of power a file may end in zeros, where its length reached the disk and its
 # end did not. The server then refuses to start until somebody cuts them off, as here.
 _START = """\
-if ls "$1"/appendonlydir/*.manifest >/dev/null 2>&1; then
-    echo y | "$2" --fix "$1"/appendonlydir/*.manifest
+last=$(ls -v "$1"/appendonlydir/*.incr.aof 2>/dev/null | tail -n 1)
+if [ -n "$last" ]; then
+    echo y | "$2" --fix "$last"
 fi
 shift 2
 exec "$@"
