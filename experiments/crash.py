@@ -2,7 +2,7 @@
 
 from harness.experiment import Experiment, Observed, PlannedFault, Trigger, Variant, steady
 from harness.model import Predicted
-from harness.predict.crash import AtKill, crash
+from harness.predict.crash import at_kill, crash
 
 # 200 events/s against 5 workers of 50 ms: the backlog grows by 100 events/s.
 SETTINGS = {"workers": 5, "handler_time_s": 0.05, "capacity": 1000}
@@ -11,14 +11,7 @@ RATE_PER_S = 200
 
 def predict(seen: Observed) -> Predicted:
     """Expect to lose what was in memory at the kill, as the probe last saw it."""
-    workers = seen.settings.get("workers")
-    at = AtKill(
-        queue_length=seen.queue_length,
-        in_flight=seen.in_flight,
-        rate_per_s=RATE_PER_S,
-        workers=None if workers is None else int(workers),
-        blind_s=seen.blind_s,
-    )
+    at = at_kill(seen, RATE_PER_S)
     return crash(at, seen.queue_survives_crash, seen.in_hand_survives_crash)
 
 

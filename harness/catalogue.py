@@ -113,11 +113,34 @@ class Cell:
     def numbers(self) -> dict[str, float]:
         """Return the numbers by which the target behaves in this run."""
         behaviour = self.target.behaviour.model_dump(exclude_none=True)
-        told = {k: float(v) for k, v in behaviour.items() if not isinstance(v, bool)}
+        told = {k: float(v) for k, v in behaviour.items() if not isinstance(v, bool | str)}
         for name, value in self.variant.settings.items():
             if name in self.target.settings and not isinstance(value, str):
                 told[name] = float(value)
         return told
+
+    def choices(self) -> dict[str, str]:
+        """Return the words by which the target and its servers behave in this run."""
+        behaviour = self.target.behaviour.model_dump(exclude_none=True)
+        told = {name: value for name, value in behaviour.items() if isinstance(value, str)}
+        asked = self.variant.settings.items()
+        told |= {n: v for n, v in asked if n in self.target.settings and isinstance(v, str)}
+        for server, settings in self.servers().items():
+            told |= {f"{server}.{name}": value for name, value in settings.items()}
+        return told
+
+    def servers(self) -> dict[str, dict[str, str]]:
+        """Return the settings of each of the target's servers."""
+        told = {name: dict(self.target.servers.get(name, {})) for name in self.target.services}
+        for name, value in self.variant.settings.items():
+            server, dot, setting = name.partition(".")
+            if dot and server in told:
+                told[server][setting] = str(value)
+        return told
+
+    def lacks(self) -> str | None:
+        """Return the first setting that the variant requires and the target does not map."""
+        return next((n for n in self.variant.requires if n not in self.target.settings), None)
 
 
 def cells(
@@ -133,7 +156,10 @@ def cells(
         if name not in by_name:
             raise UsageError(unknown(f"variant of {experiment.name}", name, by_name))
     chosen = [by_name[name] for name in variants] or list(experiment.variants)
-    loaded = [catalogue.target(name) for name in targets or experiment.targets]
+    asked = {
+        v.name: [catalogue.target(n) for n in targets or v.targets or experiment.targets]
+        for v in chosen
+    }
     budgets = catalogue.budgets()
     own = Budget.model_validate(dict(experiment.bounds)) if experiment.bounds else None
     return [
@@ -144,5 +170,5 @@ def cells(
             budgets.find(experiment.name, variant.name, target.name) or own,
         )
         for variant in chosen
-        for target in loaded
+        for target in asked[variant.name]
     ]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness import faults
-from harness.errors import HarnessError
+from harness.errors import FaultError, HarnessError, UsageError
 from harness.experiment import PlannedFault
 from harness.facts import Facts, FaultRecord
 from harness.narrator import Narrator
@@ -24,10 +24,14 @@ def build_fault(planned: PlannedFault) -> Fault:
     """Return the fault that is planned, anew for this run.
 
     Raises:
-        UsageError: there is no fault of that name.
-        FaultError: it does not take these parameters.
+        UsageError: there is no fault of that name, it does not take these parameters, or
+            they contradict each other.
     """
-    fault: Fault = load(faults, planned.fault, "fault").build(planned.parameters)
+    module = load(faults, planned.fault, "fault")
+    try:
+        fault: Fault = module.build(planned.parameters)
+    except FaultError as error:
+        raise UsageError(str(error)) from None
     return fault
 
 
@@ -151,6 +155,7 @@ class Conductor:
                 self._thaw()
         struck_ns = held.fault.struck_ns if isinstance(held.fault, Delayed) else None
         held.record.struck_ns = struck_ns
+        held.record.struck = struck_ns is not None or not isinstance(held.fault, Delayed)
         if struck_ns is not None:
             samples = reversed(self._probe.samples())
             _note_load(held.record, next((s for s in samples if s.answered_ns < struck_ns), None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.admission import check
 from harness.budget import Budget
 from harness.catalogue import Cell
 from harness.errors import UsageError
@@ -12,7 +13,6 @@ from harness.experiment import Experiment, Load, Phase, PlannedFault, Trigger, V
 from harness.model import Predicted, Verdict
 from harness.report.durability import Window, Worth
 from harness.result import Result
-from harness.run import check
 from harness.runtime import Runtime
 from harness.target import Target
 

@@ -164,8 +164,19 @@ class PlannedFault:
 class Observed:
     """What a prediction may know: the plan, the target, and the moment of the fault.
 
-    ``queue_length`` and ``in_flight`` are the last reading of the health probe before
-    the fault; None where the target does not tell.
+    Attributes:
+        load: what was sent.
+        settings: the numbers by which the target behaves.
+        queue_survives_crash, in_hand_survives_crash: as its file says.
+        queue_length, in_flight: the last reading of the health probe before the first
+            fault; None where the target does not tell.
+        blind_s: seconds between that reading and the fault.
+        choices: the settings that are words, those of its servers as ``redis.appendfsync``.
+        services: the servers that the target uses.
+        start_s: seconds that the target took to start at first; None when not known.
+        held_s: seconds between the first fault's injection and the end of its healing.
+        parameters: the numbers that the first fault was given.
+        struck: the first fault hit the target; a limit that it survived did not.
     """
 
     load: Load
@@ -175,6 +186,12 @@ class Observed:
     queue_length: int | None
     in_flight: int | None
     blind_s: float
+    choices: Mapping[str, str] = field(default_factory=dict)
+    services: tuple[str, ...] = ()
+    start_s: float | None = None
+    held_s: float | None = None
+    struck: bool = True
+    parameters: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +201,22 @@ class Variant:
     Attributes:
         name: appended to the experiment's name; empty for the only variant.
         settings: asked of the target by logical name, e.g. ``capacity``; a target maps
-            those it has to its own, and keeps its own value for the others.
+            those it has to its own, and keeps its own value for the others. A name such as
+            ``redis.appendfsync`` is a setting of a server, for targets that use it.
+        targets: names of the targets asked by default, where they differ from the
+            experiment's.
+        requires: names of settings without which the question means nothing to a target;
+            one that does not map them is a named skip.
+        instances: how many of the target serve side by side.
     """
 
     name: str
     load: Load
     faults: tuple[PlannedFault, ...] = ()
     settings: Mapping[str, str | int | float] = field(default_factory=dict)
+    targets: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    instances: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ class FaultRecord(BaseModel):
         step: the step that it was aimed at; ``aimed``: the events that had come so far and
             no farther when the target was frozen for it; ``looks``: how often it was frozen.
         queue_length, in_flight: the probe's last reading before the fault.
+        struck: it hit the target; a limit that the target survived did not.
         problem: why it could not be injected or healed.
     """
 
@@ -43,8 +44,16 @@ class FaultRecord(BaseModel):
     healed_ns: int | None = None
     queue_length: int | None = None
     in_flight: int | None = None
+    struck: bool = True
     evidence: list[Evidence] = []
     problem: str | None = None
+
+    @property
+    def held_s(self) -> float | None:
+        """Return the seconds between injection and the end of the healing."""
+        if self.injected_ns is None or self.healed_ns is None:
+            return None
+        return (self.healed_ns - self.injected_ns) / 1e9
 
     @property
     def lag_s(self) -> float | None:

@@ -31,6 +31,9 @@ ANSWER_WITHIN_S = 1.0
 class HealthProbe:
     """Samples the target's state (or health path) every ``EVERY_S`` seconds.
 
+    Of several instances it asks each in turn: the target answers when one of them does,
+    and what they hold is added up.
+
     Args:
         base_url: the target, ``http://127.0.0.1:PORT``.
         http: the target's paths and field names.
@@ -42,17 +45,19 @@ class HealthProbe:
     """
 
     def __init__(self, base_url: str, http: Http, sink: Path) -> None:
-        parts = urlsplit(base_url)
-        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._views = [_View(base_url, http)]
         self._http = http
         self._sink = sink
         self._samples: list[Sample] = []
         self._news = threading.Condition()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="health-probe", daemon=True)
-        self._connection: HTTPConnection | None = None
         self.clock = ClockWatch()
         self.gap_s = 0.0
+
+    def watch(self, base_urls: Sequence[str]) -> None:
+        """Look at these instances; to be called before it begins."""
+        self._views = [_View(url, self._http) for url in base_urls]
 
     def samples(self) -> Sequence[Sample]:
         """Return all samples so far, oldest first."""
@@ -117,13 +122,32 @@ class HealthProbe:
                 self._over.wait(max(0.0, EVERY_S - (time.monotonic() - begin)))
 
     def close(self) -> None:
-        """Close the connection to the target; the next look opens another."""
+        """Close the connections to the target; the next look opens others."""
+        for view in self._views:
+            view.close()
+
+    def look(self) -> Sample:
+        """Ask the target once."""
+        return _together([view.look() for view in self._views])
+
+
+class _View:
+    """One instance as the probe sees it, over a connection that is kept open."""
+
+    def __init__(self, base_url: str, http: Http) -> None:
+        parts = urlsplit(base_url)
+        self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
+        self._http = http
+        self._connection: HTTPConnection | None = None
+
+    def close(self) -> None:
+        """Close the connection; the next look opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
     def look(self) -> Sample:
-        """Ask the target once."""
+        """Ask the instance once."""
         asked_ns = time.time_ns()
         try:
             status, body = self._get(self._http.state or self._http.health)
@@ -157,6 +181,26 @@ class HealthProbe:
             in_flight=_number(state, self._http.in_flight),
             boot_id=str(state.get(self._http.boot_id, "")),
         )
+
+
+def _together(seen: Sequence[Sample]) -> Sample:
+    """Return what several instances say as one sample."""
+    if len(seen) == 1:
+        return seen[0]
+    answering = [sample for sample in seen if sample.ok]
+    return Sample(
+        seen[0].asked_ns,
+        seen[-1].answered_ns,
+        ok=bool(answering),
+        queue_length=_sum([sample.queue_length for sample in answering]),
+        in_flight=_sum([sample.in_flight for sample in answering]),
+        boot_id="+".join(sample.boot_id for sample in answering if sample.boot_id),
+    )
+
+
+def _sum(numbers: Sequence[int | None]) -> int | None:
+    told = [number for number in numbers if number is not None]
+    return sum(told) if told and len(told) == len(numbers) else None
 
 
 def _number(state: object, path: str) -> int | None:

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness import services as service_package
+from harness.admission import PROXY, disks_of, services_of
 from harness.catalogue import Cell
 from harness.collect import Auditor
-from harness.conduct import LOOK_EVERY_S, Conductor, build_fault
+from harness.conduct import LOOK_EVERY_S, Conductor
 from harness.environment import save_environment
 from harness.errors import (
     HarnessError,
@@ -22,7 +22,7 @@ from harness.errors import (
     LoadError,
     UsageError,
 )
-from harness.experiment import Observed, PlannedFault
+from harness.experiment import Observed, PlannedFault, Variant
 from harness.facts import Facts
 from harness.judge import judge_run
 from harness.load.plan import LoadPlan
@@ -31,14 +31,13 @@ from harness.load.tally import Tally
 from harness.marks import save_marks
 from harness.model import Address
 from harness.narrator import Narrator, Progress
-from harness.plugins import unknown
 from harness.probe import HealthProbe
 from harness.result import Result
-from harness.runtime import HelperProcess, Order, RunningSite, Runtime
+from harness.runtime import HelperProcess, Order, RunningSite, Runtime, in_service
 from harness.service import Service
 from harness.services.toxiproxy import Proxies
+from harness.site import Startable
 
-PROXY = "toxiproxy"
 LOAD_START_WITHIN_S = 20.0
 STALE_NS = 2_000_000_000
 
@@ -117,26 +116,6 @@ def _defect(error: Exception, folder: Path) -> str:
     return f"defect of the harness, {type(error).__name__}: {error}; see {path}"
 
 
-def check(cell: Cell, runtime: Runtime) -> str | None:
-    """Return why a cell cannot be run on a runtime, before anything is started, or None.
-
-    Raises:
-        UsageError: the cell names something that does not exist.
-    """
-    services_of(cell)
-    if why := runtime.refuses(cell.target):
-        return why
-    have = runtime.capabilities(cell.target)
-    for planned in cell.variant.faults:
-        for need in build_fault(planned).needs:
-            if need not in have:
-                return (
-                    f"fault {planned.fault} needs a target that is {need.__name__.lower()}, "
-                    f"and on runtime {runtime.name} target {cell.target.name} is not"
-                )
-    return None
-
-
 @dataclass(slots=True)
 class _Story:
     """One run's state, from phase to phase."""
@@ -150,6 +129,7 @@ class _Story:
     auditor: Auditor = field(init=False)
     conductor: Conductor = field(init=False)
     tally: Tally = field(init=False)
+    start_s: float | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.folder = _new_folder(self.ask.runs, f"{self.ask.cell.name}-{self.ask.seed}")
@@ -181,7 +161,10 @@ class _Story:
         with self._timed("set_up"):
             self.site = stack.enter_context(self.ask.runtime.open(order))
             save_environment(self.folder, self.facts, self.ask.cell, self.site.versions)
+            self.probe.watch(self.site.base_urls)
             stack.enter_context(self.probe)
+            if isinstance(self.site, Startable):
+                self.start_s = self.site.incarnation().ready_s
             self.conductor = Conductor(
                 self.site,
                 self.probe,
@@ -210,6 +193,9 @@ class _Story:
             folder=self.folder,
             target=target,
             services=[self.services[name] for name in target.services],
+            servers=self.ask.cell.servers(),
+            disks=disks_of(self.ask.cell),
+            instances=self.ask.cell.variant.instances,
             proxy=self.services.get(PROXY),
             proxy_control=_proxies,
             settings=self.ask.cell.environment(),
@@ -266,6 +252,7 @@ class _Story:
             max_in_flight=load.max_in_flight,
             seed=self.ask.seed,
             folder=str(self.folder),
+            in_service=str(in_service(self.folder)) if self.ask.cell.variant.instances > 1 else "",
         )
         command = load_command(plan, self._load_limit_s())
         return self.site.helper("load", command.argv, command.environment)
@@ -379,6 +366,12 @@ class _Story:
             queue_length=record.queue_length if record else None,
             in_flight=record.in_flight if record else None,
             blind_s=(record.lag_s or 0.0) if record else 0.0,
+            choices=cell.choices(),
+            services=cell.target.services,
+            start_s=self.start_s,
+            held_s=record.held_s if record else None,
+            struck=record.struck if record else False,
+            parameters=_numbers(cell.variant),
         )
 
     @contextmanager
@@ -390,18 +383,10 @@ class _Story:
             self.facts.timings_s[phase] = round(time.monotonic() - begin, 3)
 
 
-def services_of(cell: Cell) -> dict[str, Service]:
-    """Return the servers that a cell needs, by name, the proxy included.
-
-    Raises:
-        UsageError: the target names a server that does not exist.
-    """
-    known = service_package.discover()
-    wanted = [*cell.target.services, *([PROXY] if cell.target.proxied else [])]
-    for name in wanted:
-        if name not in known:
-            raise UsageError(f"target {cell.target.name}: " + unknown("service", name, known))
-    return {name: known[name] for name in wanted}
+def _numbers(variant: Variant) -> dict[str, float]:
+    """Return the numbers among the parameters of a variant's first fault."""
+    parameters = variant.faults[0].parameters if variant.faults else {}
+    return {name: float(v) for name, v in parameters.items() if not isinstance(v, str)}
 
 
 def _proxies(control: Address) -> Proxies:

@@ -26,6 +26,9 @@ class Order:
         proxy: the proxy server, when the target wants any of its servers proxied.
         proxy_control: connects to that proxy server's control address.
         settings: environment variables over those of the target file.
+        servers: settings of each server, by its name.
+        disks: the servers whose data lie on a disk of their own, that can lose power.
+        instances: how many of the target serve side by side.
         probe: builds the health probe for a base URL.
         say: called with one short line per step.
     """
@@ -39,6 +42,18 @@ class Order:
     settings: Mapping[str, str]
     probe: Callable[[str], Probe]
     say: Callable[[str], None] = field(repr=False)
+    servers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    disks: frozenset[str] = frozenset()
+    instances: int = 1
+
+
+def in_service(folder: Path) -> Path:
+    """Return the file that lists which instances take requests now, one address a line.
+
+    It plays the part of a load balancer's list of healthy upstreams: the runtime that takes
+    an instance out of service replaces the file, and the load reads it anew.
+    """
+    return folder / "in-service.txt"
 
 
 class HelperProcess(Protocol):
@@ -56,6 +71,9 @@ class RunningSite(Site, Protocol):
 
     versions: Mapping[str, str]
     """Name and version of each server that runs, by its name; and of the engine."""
+
+    base_urls: Sequence[str]
+    """Where each instance of the target is found; ``base_url`` is the first."""
 
     def check(self) -> None:
         """Raise when a server ended that no fault touched.

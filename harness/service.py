@@ -23,12 +23,14 @@ class Slot:
         advertised: where other parts of the run reach it; differs from ``listen``
             when a proxy stands in between (Kafka tells its clients this address).
         password: random for this run; the server must demand it where it can.
+        settings: those of the server's own that this run changes, checked beforehand.
     """
 
     folder: Path
     listen: Address
     advertised: Address
     password: str = field(repr=False)
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,9 @@ class Service(Protocol):
 
     port: int
     """Where it listens for other containers, when it runs in one."""
+
+    settings: Mapping[str, tuple[str, ...]]
+    """What a target or an experiment may set, and to what; the first is the default."""
 
     def install(self, say: Callable[[str], None]) -> None:
         """Bring the server into the cache unless it is there; verify checksums.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from harness.model import Address, Evidence
 
@@ -23,11 +23,13 @@ class Incarnation:
         start_ticks: the kernel's start time of that process, clock ticks since boot;
             with the pid it names a process for ever.
         started_ns: wall clock when the runtime started it, nanoseconds.
+        ready_s: seconds from there until it was ready; 0 when not known.
     """
 
     pid: int
     start_ticks: int
     started_ns: int
+    ready_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,15 @@ class Memory:
 
 
 @runtime_checkable
-class MemoryLimited(Startable, Protocol):
+class Ending(Startable, Protocol):
+    """The end of the target's process can be waited for."""
+
+    def wait_exit(self, timeout_s: float) -> Exit | None:
+        """Wait for the target to end by itself; None when it still runs."""
+
+
+@runtime_checkable
+class MemoryLimited(Ending, Protocol):
     """The kernel can be told how much memory the target may use, swap included."""
 
     def memory(self) -> Memory:
@@ -236,9 +246,6 @@ class MemoryLimited(Startable, Protocol):
         Raises:
             FaultError: the kernel does not take it.
         """
-
-    def wait_exit(self, timeout_s: float) -> Exit | None:
-        """Wait for the target to end by itself; None when it still runs."""
 
 
 @runtime_checkable
@@ -281,6 +288,27 @@ class Replaceable(Stoppable, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Rolled:
+    """One instance that was replaced: the life before, how it ended, the life after."""
+
+    before: Incarnation
+    stopped: Stopped
+    after: Incarnation
+
+
+@runtime_checkable
+class Rolling(Stoppable, Protocol):
+    """Instances of the target serve side by side and can be replaced one after the other."""
+
+    def roll_out(self, pre_stop_s: float, grace_s: float) -> Sequence[Rolled]:
+        """Replace each instance; the next one's turn comes when the new one is ready.
+
+        An instance is out of service before its preStop begins: no new request is sent to
+        it. Then come SIGTERM and, when the rest of the grace is over, SIGKILL.
+        """
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened to the target, as told by what runs it.
 
@@ -311,6 +339,9 @@ class Recorded(Protocol):
 class ServersKillable(Protocol):
     """The servers of the run can be killed and started again, each by its name."""
 
+    def server_life(self, name: str) -> Incarnation:
+        """Return the present or last life of a server's main process."""
+
     def kill_server(self, name: str) -> Exit:
         """Send SIGKILL to a server and wait for its end."""
 
@@ -320,6 +351,39 @@ class ServersKillable(Protocol):
         Raises:
             ServiceError: it did not come up.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """One look at the disk that a server keeps its data on.
+
+    Attributes:
+        device: as the mount table says, e.g. ``/dev/loop3``; empty when none is mounted.
+        shut_down: the mount table says that the file system was shut down.
+        refused: why it did not take a write just now; empty when it did.
+    """
+
+    device: str
+    shut_down: bool
+    refused: str
+
+
+@runtime_checkable
+class PowerCut(ServersKillable, Killable, Protocol):
+    """The disks of the servers can lose power; as root, with ext4 and loop devices."""
+
+    def disk(self, server: str) -> Disk:
+        """Look at a server's disk."""
+
+    def cut_power(self, server: str) -> None:
+        """End whatever uses the disk, and lose all that was not flushed to it.
+
+        Raises:
+            FaultError: the server has no disk of its own, or it cannot be shut down.
+        """
+
+    def restore_power(self, server: str) -> None:
+        """Mount the disk again, as it was left; does nothing when it is in order."""
 
 
 @runtime_checkable
@@ -336,6 +400,17 @@ class Delayed(Protocol):
 
     struck_ns: int | None
     """Wall clock of the blow, nanoseconds; None when there was none."""
+
+
+@runtime_checkable
+class AtServers(Protocol):
+    """A fault that hits servers, so it means nothing to a target without any of them."""
+
+    servers: tuple[str, ...]
+    """Names of the servers that it can hit."""
+
+    way: Literal["any", "proxied", "disk"]
+    """What it needs of them: to be reached through the proxy, or a disk of their own."""
 
 
 class Fault(Protocol):

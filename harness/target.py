@@ -10,7 +10,7 @@ import ipaddress
 import string
 import tomllib
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -33,7 +33,8 @@ class Start(_Strict):
     """How to start the dispatcher as a process or container of the harness.
 
     ``command`` and ``environment`` may interpolate ``{python}``, ``{host}``, ``{port}``,
-    and of each server in ``services`` e.g. ``{postgres.url}`` or ``{redis.address}``.
+    ``{instance}``, a number from 0 that tells several of them apart, and of each server in
+    ``services`` e.g. ``{postgres.url}`` or ``{redis.address}``.
     """
 
     command: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -146,7 +147,11 @@ class Persisted(_Strict):
 
 
 class Behaviour(_Strict):
-    """What the prediction knows of the dispatcher."""
+    """What the prediction knows of the dispatcher.
+
+    ``shutdown`` is what it does after SIGTERM: ``exit`` at once, ``sleep`` for ``sleep_s``
+    while it works on, or ``drain`` until it is empty, for ``drain_limit_s`` at most.
+    """
 
     workers: Annotated[int, Field(ge=1)] | None = None
     capacity: Annotated[int, Field(ge=1)] | None = None
@@ -154,6 +159,9 @@ class Behaviour(_Strict):
     push_timeout_s: Seconds | None = None
     queue_survives_crash: bool | None = None
     in_hand_survives_crash: bool | None = None
+    shutdown: Literal["exit", "sleep", "drain"] | None = None
+    sleep_s: Seconds | None = None
+    drain_limit_s: Seconds | None = None
 
 
 class Target(_Strict):
@@ -168,6 +176,7 @@ class Target(_Strict):
     ack_level: AckLevel
     services: tuple[str, ...] = ()
     proxied: tuple[str, ...] = ()
+    servers: dict[str, dict[str, str]] = {}
     start: Start | None = None
     attach: Attach | None = None
     container: Container | None = None
@@ -187,6 +196,8 @@ class Target(_Strict):
             raise ValueError("an attached dispatcher brings its own servers; remove services")
         if stray := set(self.proxied) - set(self.services):
             raise ValueError(f"proxied names {min(stray)!r}, which services does not list")
+        if stray := set(self.servers) - set(self.services):
+            raise ValueError(f"servers names {min(stray)!r}, which services does not list")
         if self.persisted.database not in self.services and "://" not in self.persisted.database:
             raise ValueError(
                 f"persisted.database {self.persisted.database!r} is neither one of services "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def runnable(asked: Sequence[Cell], runtime: Runtime) -> list[Cell]:
     """Return the cells that the runtime can run; name the others and why."""
-    from harness.run import check
+    from harness.admission import check
 
     ready = []
     for cell in asked:
@@ -30,8 +30,8 @@ def runnable(asked: Sequence[Cell], runtime: Runtime) -> list[Cell]:
 
 def prepare(runtime: Runtime, cells: Sequence[Cell]) -> None:
     """Bring the servers or images that the cells need, unless they are there."""
+    from harness.admission import services_of
     from harness.ownership import MARK, Owner
-    from harness.run import services_of
 
     # What is started from here on is found by `recover` if this process is killed.
     os.environ[MARK] = Owner.this_process("install").mark

@@ -100,7 +100,7 @@ def _cells(catalogue: Catalogue, experiments: Sequence[str], targets: Sequence[s
 
 def _make(ask: _Ask, cells: Sequence[Cell]) -> tuple[list[Path], list[str]]:
     """Run the cells while there is time; return the folders, and what has no run and why."""
-    from harness.run import check
+    from harness.admission import check
 
     whys = [check(cell, ask.runtime) for cell in cells]
     missing = [

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Mapping
 
 from harness.errors import FaultError
+from harness.faults._graces import MAX_GRACE_S
 from harness.faults._lives import (
     Before,
     actions,
@@ -21,7 +22,6 @@ from harness.faults._lives import (
     recorded,
     seen_again,
 )
-from harness.faults.stop import MAX_GRACE_S
 from harness.model import Evidence
 from harness.site import Replaceable, Site
 

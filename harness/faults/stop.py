@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Mapping
 
-from harness.errors import FaultError
+from harness.faults._graces import grace
 from harness.faults._lives import (
     Before,
     actions,
@@ -27,7 +27,6 @@ from harness.model import Evidence
 from harness.site import Site, Stoppable, Stopped
 
 NAME = "stop"
-MAX_GRACE_S = 600.0
 
 
 class Stop:
@@ -116,17 +115,5 @@ def build(parameters: Mapping[str, str | int | float]) -> Stop:
     Raises:
         FaultError: a parameter is unknown or impossible.
     """
-    for name, value in parameters.items():
-        if name not in {"grace_s", "pre_stop_s"}:
-            raise FaultError(f"stop takes grace_s and pre_stop_s, got {name}")
-        if isinstance(value, str) or not 0 <= value <= MAX_GRACE_S:
-            raise FaultError(f"stop: {name} is {value!r}; right is 0 to {MAX_GRACE_S:g} seconds")
-    if "grace_s" not in parameters:
-        raise FaultError("stop needs grace_s, the seconds between SIGTERM and SIGKILL")
-    grace_s, pre_stop_s = float(parameters["grace_s"]), float(parameters.get("pre_stop_s", 0))
-    if pre_stop_s > grace_s:
-        raise FaultError(
-            f"stop: pre_stop_s {pre_stop_s:g} is longer than grace_s {grace_s:g}, of which it is "
-            "a part; the process would be killed before it is asked to stop"
-        )
-    return Stop(grace_s, pre_stop_s)
+    allowed = grace(NAME, parameters)
+    return Stop(allowed.grace_s, allowed.pre_stop_s)

@@ -51,6 +51,17 @@ def _first_refusal_s(shown: Shown) -> float | None:
     return float(refused["done_ns"].min() - _began_ns(shown.told.intents)) / 1e9
 
 
+def _outage_s(shown: Shown) -> float | None:
+    """Return the longest time without a yes while events were due, in seconds."""
+    acked = shown.told.outcomes[shown.told.outcomes["status"] == Status.ACKED]
+    if not len(acked):
+        return None
+    due_ns = shown.told.intents["scheduled_ns"]
+    within = np.clip(np.sort(acked["done_ns"]), due_ns.min(), due_ns.max())
+    moments = np.concatenate([[due_ns.min()], within, [due_ns.max()]])
+    return float(np.diff(moments).max()) / 1e9
+
+
 def _throughput_per_s(shown: Shown) -> float | None:
     """Return the rows persisted per second between the first and the last."""
     at_ns: npt.NDArray[np.int64] = shown.held.rows["persisted_ns"]
@@ -65,6 +76,7 @@ def _began_ns(intents: Records) -> int:
 
 MEASURES: Mapping[str, Measure] = {
     **{name: _class(name) for name in Counts().as_dict()},
+    "outage_s": Measure(_outage_s, "s"),
     "first_refusal_s": Measure(_first_refusal_s, "s"),
     "throughput_per_s": Measure(_throughput_per_s, "events/s"),
 }

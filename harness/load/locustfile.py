@@ -19,7 +19,8 @@ from locust.env import Environment
 from locust.exception import StopUser
 
 from harness.clock import ClockWatch
-from harness.load.answers import classify
+from harness.load.addresses import Addresses
+from harness.load.answers import Reason, classify
 from harness.load.connection import Connection
 from harness.load.journal import JournalWriter
 from harness.load.plan import PLAN_VARIABLE, LoadPlan
@@ -93,6 +94,7 @@ class Crew:
 
 
 CREW: list[Crew] = []
+ADDRESSES = Addresses((PLAN.host, PLAN.port), Path(PLAN.in_service) if PLAN.in_service else None)
 
 
 def begin(environment: Environment, **_: object) -> None:
@@ -125,7 +127,7 @@ class Producer(User):
 
     def on_start(self) -> None:
         """Prepare the parts of the request that do not change."""
-        self.connection = Connection(PLAN.host, PLAN.port, PLAN.timeout_s)
+        self.connections: dict[tuple[str, int], Connection] = {}
         self.body = string.Template(PLAN.body)
         self.head = (
             f"POST {PLAN.path} HTTP/1.1\r\nHost: {PLAN.host}:{PLAN.port}\r\n"
@@ -153,7 +155,7 @@ class Producer(User):
         sent_ns = crew.clock.now_ns()
         scheduled_ns = crew.start_ns + due.due_ns
         crew.journal.intent(due.producer, due.sequence, scheduled_ns, sent_ns, payload_hash(text))
-        code = self.connection.exchange(request)
+        code = self._exchange(request)
         done_ns = crew.clock.now_ns()
         status = classify(code, PLAN.accepted, PLAN.refused)
         crew.journal.outcome(due.producer, due.sequence, done_ns, status, code)
@@ -165,6 +167,20 @@ class Producer(User):
             exception=None if code in PLAN.accepted else RuntimeError(f"answer {code}"),
             context={},
         )
+
+    def _exchange(self, request: bytes) -> int:
+        """Send to the instance whose turn it is; where it refuses, to the next.
+
+        A refused connection carried nothing, so asking another one cannot send it twice.
+        """
+        code = 0
+        for address in ADDRESSES.in_turn():
+            if address not in self.connections:
+                self.connections[address] = Connection(*address, PLAN.timeout_s)
+            code = self.connections[address].exchange(request)
+            if code != Reason.CONNECTION_REFUSED:
+                break
+        return code
 
     def _request(self, due: Due, text: str) -> bytes:
         body = self.body.substitute(producer=due.producer, sequence=due.sequence, payload=text)

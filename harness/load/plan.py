@@ -12,7 +12,11 @@ PLAN_VARIABLE = "LOSSMETER_LOAD_PLAN"
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """Everything one load process needs; see ``harness.experiment.Load`` for the meanings."""
+    """Everything one load process needs; see ``harness.experiment.Load`` for the meanings.
+
+    ``in_service`` is a file that lists the addresses that take requests now, one a line;
+    empty when there is but ``host`` and ``port``.
+    """
 
     host: str
     port: int
@@ -27,6 +31,7 @@ class LoadPlan:
     max_in_flight: int
     seed: int
     folder: str
+    in_service: str = ""
 
     def save(self, path: Path) -> None:
         """Write the plan as JSON."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from harness.experiment import Observed
 from harness.model import Predicted
 
 # Between the last look at the target and the kill, events still come and go: one interval of
@@ -28,6 +29,18 @@ class AtKill:
     rate_per_s: float
     workers: int | None
     blind_s: float
+
+
+def at_kill(seen: Observed, rate_per_s: float) -> AtKill:
+    """Return what an observed run tells of its target at the fault."""
+    workers = seen.settings.get("workers")
+    return AtKill(
+        queue_length=seen.queue_length,
+        in_flight=seen.in_flight,
+        rate_per_s=rate_per_s,
+        workers=None if workers is None else int(workers),
+        blind_s=seen.blind_s,
+    )
 
 
 def crash(at: AtKill, queue_survives: bool | None, in_hand_survives: bool | None) -> Predicted:

@@ -130,6 +130,7 @@ class Child:
         self.pid = self.popen.pid
         self.start_ticks = start_ticks(self.pid)
         self.started_ns = time.time_ns()
+        self.ready_s = 0.0
 
     def poll(self) -> int | None:
         """Return the exit code, or None while it runs."""
@@ -159,6 +160,7 @@ class Child:
                 code = self.poll()
                 return f"ended with exit code {code} while starting: {self.last_lines()}"
             if ready():
+                self.ready_s = (time.time_ns() - self.started_ns) / 1e9
                 return None
             time.sleep(READY_POLL_S)
         return f"was not ready within {within_s:g} s: {self.last_lines()}"

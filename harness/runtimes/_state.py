@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.cache import cache_root
 from harness.errors import UnavailableError
 from harness.ownership import Owner
+from harness.runtimes._disks import unmount_below
 
 NEEDED_BYTES = 500 * 2**20
 
@@ -41,6 +42,7 @@ def remove_dead(kind: str) -> list[str]:
         owner = Owner.of_folder(folder.name)
         if owner is None or owner.alive():
             continue
+        removed += unmount_below(folder)
         shutil.rmtree(folder, ignore_errors=True)
         left = folder.exists()
         removed.append(f"folder {folder.name}" + (" in part: it is not ours" if left else ""))

@@ -14,14 +14,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import FaultError, HarnessError, ServiceError, TargetError
 from harness.model import Address
 from harness.ownership import Owner
-from harness.ports import LOOPBACK, free_port, free_ports
+from harness.ports import LOOPBACK, free_ports
 from harness.runtime import Order
+from harness.runtimes import _disks
+from harness.runtimes._disks import LoopDisk, mounted_at, unmount_below
 from harness.runtimes._docker_engine import connect, engine_version, host, unavailable
 from harness.runtimes._docker_events import RUN_LABEL, EngineEvents
 from harness.runtimes._docker_images import Images, replaced
@@ -33,6 +37,7 @@ from harness.runtimes._docker_parts import (
     labels,
     memory_folder,
 )
+from harness.runtimes._instances import Instances, part_name
 from harness.runtimes._processes import Child, base_environment, kill_marked, marked
 from harness.runtimes._state import remove_dead, state_folder
 from harness.runtimes._target import (
@@ -46,6 +51,8 @@ from harness.runtimes._target import (
 from harness.service import ContainerSpec, Service, Slot
 from harness.site import (
     Disconnectable,
+    Disk,
+    Ending,
     Endpoint,
     Event,
     Exit,
@@ -54,12 +61,15 @@ from harness.site import (
     Memory,
     MemoryLimited,
     Pausable,
+    PowerCut,
     Probe,
     Proxied,
     ProxyControl,
     Recorded,
     Replaceable,
     RestartedByPolicy,
+    Rolled,
+    Rolling,
     ServersKillable,
     Startable,
     Stoppable,
@@ -79,7 +89,7 @@ SHARED = "/run/lossmeter"
 OOM_COUNT = Path("/proc/vmstat")
 _CAN = (
     *(Startable, Killable, Stoppable, Pausable, MemoryLimited, Disconnectable, Replaceable),
-    *(Recorded, ServersKillable),
+    *(Ending, Recorded, Rolling, ServersKillable),
 )
 
 
@@ -106,14 +116,21 @@ class DockerSite:
         self._expected: set[str] = set()
         self._network: Network | None = None
         self._events: EngineEvents | None = None
-        self.base_url = self._base_url(order.target)
+        self._disks: dict[str, LoopDisk] = {}
+        self._ready_s: dict[str, float] = {}
+        self.base_urls = self._base_urls(order)
+        self.base_url = self.base_urls[0]
+        self._instances = Instances(order.folder, self.base_urls)
         self.probe: Probe = order.probe(self.base_url)
 
-    def _base_url(self, target: Target) -> str:
+    def _base_urls(self, order: Order) -> list[str]:
+        target = order.target
         if target.attach is not None:
-            return target.attach.url
-        port = (target.start.port if target.start else None) or free_port()
-        return f"http://{LOOPBACK}:{port}"
+            return [target.attach.url]
+        fixed = target.start.port if target.start else None
+        ports = [fixed] if fixed else []
+        ports += free_ports(order.instances - len(ports))
+        return [f"http://{LOOPBACK}:{port}" for port in ports]
 
     # The servers.
 
@@ -134,9 +151,9 @@ class DockerSite:
                 check_duplicate=True,
             )
         self._events = EngineEvents(self._owner)
-        own = int(self.base_url.rpartition(":")[2])
-        wanted = len(services) + len(self._order.target.proxied) + 1
-        free = [port for port in free_ports(wanted) if port != own]
+        own = {_port(url) for url in self.base_urls}
+        wanted = len(services) + len(self._order.target.proxied) + len(own)
+        free = [port for port in free_ports(wanted) if port not in own]
         outside = {service.name: Address(LOOPBACK, free.pop()) for service in services}
         self._fronts = {name: Address(LOOPBACK, free.pop()) for name in self._order.target.proxied}
         images = {service.name: self._images.server(service) for service in services}
@@ -154,21 +171,40 @@ class DockerSite:
     def _start_server(self, service: Service, outside: Address, images: Mapping[str, str]) -> None:
         folder = self._state / service.name
         folder.mkdir(mode=0o700)
+        if service.name in self._order.disks:
+            disk = LoopDisk(self._state / "disks" / service.name, folder / "disk")
+            # Whoever the server in the container is, it makes a folder of its own there.
+            disk.point.chmod(0o1777)
+            self._disks[service.name] = disk
         advertised = Address(service.name, service.port)
         if service.name in self._fronts:
             advertised = Address(self._proxy_name(), self._front_inside(service.name))
-        slot = Slot(folder, outside, advertised, secrets.token_urlsafe(18))
+        settings = self._order.servers.get(service.name, {})
+        slot = Slot(folder, outside, advertised, secrets.token_urlsafe(18), settings)
         spec = service.container(slot)
         part = self._part(self._blueprint(service, slot, spec, images[service.name]))
         self._slots[service.name] = slot
         part.start()
         self._wait_server(service, slot)
+        self._check_on_disk(service.name, spec)
         said = service.running_version(slot)
         ours = replaced(service.name) is None
         self.versions[service.name] = said or (
             service.version() if ours else f"image {images[service.name]}"
         )
         self._order.say(f"{self.versions[service.name]} ready on {slot.listen}")
+
+    def _check_on_disk(self, name: str, spec: ContainerSpec) -> None:
+        """Make sure that the container really writes to the disk that is to lose power."""
+        if name not in self._disks or spec.data is None:
+            return
+        inside = mounted_at(Path(spec.data), self._parts[name].incarnation().pid)
+        device = self._disks[name].look().device
+        if inside is None or inside.device != device:
+            raise ServiceError(
+                f"{name} keeps its data on {inside.device if inside else 'its root'} and not on "
+                f"{device}; the Docker engine does not see the mounts of this machine"
+            )
 
     def _blueprint(
         self, service: Service, slot: Slot, spec: ContainerSpec, image: str
@@ -178,14 +214,18 @@ class DockerSite:
         if self._order.proxy is not None and service.name == self._order.proxy.name:
             # So that the harness can measure through the proxy what the target meets there.
             ports |= {self._front_inside(name): front for name, front in self._fronts.items()}
+        mounts = [(path, inside, False) for inside, path in spec.files.items()]
+        disk = self._disks.get(service.name)
+        if disk is not None and spec.data is not None:
+            mounts.append((disk.point, spec.data, True))
         return Blueprint(
             part=service.name,
             image=image,
             ports=ports,
             environment=spec.environment,
             command=spec.command,
-            mounts=[(path, inside, False) for inside, path in spec.files.items()],
-            volume=spec.data,
+            mounts=mounts,
+            volume=spec.data if disk is None else None,
             writable=spec.writable,
             memory_mib=spec.memory_mib,
             ours=ours,
@@ -269,8 +309,9 @@ class DockerSite:
         for name, code in self._ended().items():
             if name in self._expected:
                 continue
-            kind = TargetError if name == TARGET else ServiceError
-            called = f"target {self._order.target.name}" if name == TARGET else name
+            ours = name not in self._slots
+            kind = TargetError if ours else ServiceError
+            called = f"target {self._order.target.name}" if ours else name
             raise kind(
                 f"{called} ended with exit code {code} in mid-run, which no fault asked for; "
                 f"its log says: {self._parts[name].last_lines(2)}"
@@ -286,32 +327,48 @@ class DockerSite:
 
     def incarnation(self) -> Incarnation:
         """Return the present or last life of the target."""
-        return self._target().incarnation()
+        return self._life(0)
+
+    def _life(self, index: int) -> Incarnation:
+        part = self._target(index)
+        return replace(part.incarnation(), ready_s=self._ready_s.get(part.name, 0.0))
 
     def start(self) -> Incarnation:
         """Start the target and wait until it says that it is ready."""
-        if TARGET in self._parts:
-            part = self._parts[TARGET]
-        else:
-            part = self._part(self._target_blueprint())
-        part.start()
-        return self._target_ready(part)
+        return self._start(0)
 
-    def _target_ready(self, part: Part) -> Incarnation:
+    def start_all(self) -> None:
+        """Start every instance of the target, one after the other."""
+        for index in range(len(self.base_urls)):
+            self._start(index)
+        for disk in self._disks.values():
+            disk.flush()
+
+    def _start(self, index: int) -> Incarnation:
+        name = part_name(TARGET, index)
+        if name in self._parts:
+            part = self._parts[name]
+        else:
+            part = self._part(self._target_blueprint(index))
+        part.start()
+        return self._target_ready(part, index)
+
+    def _target_ready(self, part: Part, index: int = 0) -> Incarnation:
         target = self._order.target
-        url = self.base_url + (target.http.ready or target.http.health)
+        url = self.base_urls[index] + (target.http.ready or target.http.health)
         ready_s = target.start.ready_s if target.start else SERVICE_READY_S
         why = self._wait_ready(part, lambda: answers_ok(url), ready_s)
         if why is not None:
             raise TargetError(f"target {target.name}, asked on {url}, {why}")
-        self._expected.discard(TARGET)
-        return part.incarnation()
+        self._expected.discard(part.name)
+        self._ready_s[part.name] = (time.time_ns() - part.incarnation().started_ns) / 1e9
+        return self._life(index)
 
-    def _target_blueprint(self) -> Blueprint:
+    def _target_blueprint(self, index: int) -> Blueprint:
         target = self._order.target
         if target.start is None or target.container is None:
             raise TargetError(f"target {target.name} is attached; the harness cannot start it")
-        port = int(self.base_url.rpartition(":")[2])
+        port = _port(self.base_urls[index])
         check_port_free(target, port)
         image = self._images.target(target)
         container = target.container
@@ -321,12 +378,13 @@ class DockerSite:
                 "python": container.python,
                 "host": "0.0.0.0",  # noqa: S104 - inside the container
                 "port": str(container.port),
+                "instance": str(index),
                 "run_folder": SHARED,
             },
         )
         wanted = target.start.environment | dict(self._order.settings)
         return Blueprint(
-            part=TARGET,
+            part=part_name(TARGET, index),
             image=image,
             ports={container.port: Address(LOOPBACK, port)},
             environment={n: interpolate(t, values, target.name) for n, t in wanted.items()},
@@ -340,10 +398,11 @@ class DockerSite:
             user=_user(container),
         )
 
-    def _target(self) -> Part:
-        if TARGET not in self._parts:
+    def _target(self, index: int = 0) -> Part:
+        name = part_name(TARGET, index)
+        if name not in self._parts:
             raise TargetError(f"target {self._order.target.name} was not started by the harness")
-        return self._parts[TARGET]
+        return self._parts[name]
 
     def kill(self) -> Exit:
         """Send SIGKILL to the target's main process and wait for its end."""
@@ -374,8 +433,11 @@ class DockerSite:
 
     def stop(self, grace_s: float) -> Stopped:
         """Send SIGTERM, wait for the grace, then SIGKILL; by the engine's own stop."""
-        self._expected.add(TARGET)
-        part = self._target()
+        return self._stop(0, grace_s)
+
+    def _stop(self, index: int, grace_s: float) -> Stopped:
+        part = self._target(index)
+        self._expected.add(part.name)
         asked_ns = time.time_ns()
         if grace_s == int(grace_s):
             with explained(f"container {part.name}"):
@@ -385,18 +447,17 @@ class DockerSite:
             if part.wait(grace_s) is None:
                 part.signal("SIGKILL")
         end = self._must_end(part)
-        return Stopped(asked_ns, self._killed_since(asked_ns), end)
+        return Stopped(asked_ns, self._killed_since(part, asked_ns), end)
 
-    def _killed_since(self, since_ns: int) -> int | None:
+    def _killed_since(self, part: Part, since_ns: int) -> int | None:
         """Return when SIGKILL was sent, as the engine recorded it."""
         if self._events is None:
             return None
-        part = self._target()
         self._events.wait_end(part.name, part.id, since_ns)
         return next(
             (
                 event.at_ns
-                for event in self.events(since_ns)
+                for event in self._events.of(part.name, part.id, since_ns)
                 if event.action == "kill" and event.attributes.get("signal") == "9"
             ),
             None,
@@ -411,11 +472,26 @@ class DockerSite:
 
     def replace(self, grace_s: float) -> Stopped:
         """Stop the target, remove its container, and start another in its place."""
-        stopped = self.stop(grace_s)
-        part = self._target()
-        part.renew()
-        self.start()
+        stopped = self._stop(0, grace_s)
+        self._renew(0)
         return stopped
+
+    def _renew(self, index: int) -> None:
+        self._target(index).renew()
+        self._start(index)
+
+    def roll_out(self, pre_stop_s: float, grace_s: float) -> list[Rolled]:
+        """Replace each instance by a new container in its turn."""
+        return [
+            self._instances.roll(
+                index,
+                partial(self._life, index),
+                partial(self._stop, index, grace_s - pre_stop_s),
+                partial(self._renew, index),
+                pre_stop_s=pre_stop_s,
+            )
+            for index in range(len(self.base_urls))
+        ]
 
     def pause(self) -> str:
         """Freeze the target's processes."""
@@ -473,6 +549,7 @@ class DockerSite:
         """Wait for the target to end by itself."""
         end = self._target().wait(timeout_s)
         if end is not None:
+            self._expected.add(TARGET)
             self._target().save_log(self.folder / "logs")
         return end
 
@@ -494,6 +571,10 @@ class DockerSite:
 
     # What faults may do to the servers.
 
+    def server_life(self, name: str) -> Incarnation:
+        """Return the present or last life of a server's main process."""
+        return self._server(name).incarnation()
+
     def kill_server(self, name: str) -> Exit:
         """Send SIGKILL to a server and wait for its end."""
         self._expected.add(name)
@@ -509,6 +590,23 @@ class DockerSite:
         service = next(service for service in known if service.name == name)
         self._wait_server(service, self._slots[name])
         self._expected.discard(name)
+
+    def disk(self, server: str) -> Disk:
+        """Look at the disk that holds a server's data, as this machine sees it."""
+        return self._disk(server).look()
+
+    def cut_power(self, server: str) -> None:
+        """Shut the disk of a server down without flushing it; its container has ended."""
+        self._disk(server).cut()
+
+    def restore_power(self, server: str) -> None:
+        """Mount the disk again; the container finds it when it is started."""
+        self._disk(server).restore()
+
+    def _disk(self, server: str) -> LoopDisk:
+        if server not in self._disks:
+            raise FaultError(f"server {server} has no disk of its own in this run")
+        return self._disks[server]
 
     def _server(self, name: str) -> Part:
         if name not in self._slots:
@@ -558,6 +656,8 @@ class DockerRuntime:
         more: set[type] = {Proxied} if target.proxied else set()
         if os.geteuid() == 0:
             more.add(RestartedByPolicy)
+        if _disks.unavailable() is None:
+            more.add(PowerCut)
         return frozenset(_CAN) | more
 
     def prepare(
@@ -582,6 +682,7 @@ class DockerRuntime:
         with ExitStack() as stack:
             state = state_folder(owner, self.name)
             stack.callback(shutil.rmtree, state, ignore_errors=True)
+            stack.callback(unmount_below, state)
             client = connect()
             stack.callback(client.close)
             # Registered first, so that it runs whatever becomes of an orderly close.
@@ -591,7 +692,7 @@ class DockerRuntime:
             stack.callback(site.close)
             site.start_servers()
             if order.target.attach is None:
-                site.start()
+                site.start_all()
             else:
                 check_attached(order.target, site.base_url)
             yield site
@@ -611,6 +712,10 @@ class DockerRuntime:
             finally:
                 client.close()
         return removed + remove_dead(self.name)
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2])
 
 
 def _user(container: Container) -> str | None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -22,10 +23,12 @@ import psutil
 from harness.errors import FaultError, ServiceError, TargetError, UsageError
 from harness.model import Address
 from harness.ownership import Owner
-from harness.ports import LOOPBACK, free_port, free_ports
+from harness.ports import LOOPBACK, free_ports
 from harness.runtime import Order
-from harness.runtimes import _cgroups
+from harness.runtimes import _cgroups, _disks
 from harness.runtimes._cgroups import MemoryGroup
+from harness.runtimes._disks import LoopDisk, kill_all, unmount_below
+from harness.runtimes._instances import Instances, part_name
 from harness.runtimes._processes import (
     PLAIN,
     Account,
@@ -47,6 +50,8 @@ from harness.runtimes._target import (
 )
 from harness.service import ProcessSpec, Service, Slot
 from harness.site import (
+    Disk,
+    Ending,
     Endpoint,
     Exit,
     Incarnation,
@@ -54,10 +59,13 @@ from harness.site import (
     Memory,
     MemoryLimited,
     Pausable,
+    PowerCut,
     Probe,
     Proxied,
     ProxyControl,
     Replaceable,
+    Rolled,
+    Rolling,
     ServersKillable,
     Startable,
     Stoppable,
@@ -67,7 +75,7 @@ from harness.target import Target
 
 SERVICE_READY_S = 60.0
 PAUSED_WITHIN_S = 1.0
-_CAN = (Startable, Killable, Stoppable, Pausable, Replaceable, ServersKillable)
+_CAN = (Startable, Ending, Killable, Stoppable, Pausable, Replaceable, Rolling, ServersKillable)
 
 
 class LocalSite:
@@ -84,21 +92,27 @@ class LocalSite:
         self._state = state
         self._servers: dict[str, Child] = {}
         self._helpers: list[Child] = []
-        self._target: Child | None = None
-        self._expected_end = False
+        self._targets: dict[int, Child] = {}
+        self._expected_ends: set[int] = set()
         self._expected_servers: set[str] = set()
+        self._disks: dict[str, LoopDisk] = {}
         self._specs: dict[str, tuple[Service, Slot]] = {}
         self._memory: MemoryGroup | None = None
-        self.base_url = self._base_url(order.target)
+        self.base_urls = self._base_urls(order)
+        self.base_url = self.base_urls[0]
+        self._instances = Instances(order.folder, self.base_urls)
         self.probe: Probe = order.probe(self.base_url)
         if order.target.start is not None and _cgroups.available():
             self._memory = MemoryGroup(owner)
 
-    def _base_url(self, target: Target) -> str:
+    def _base_urls(self, order: Order) -> list[str]:
+        target = order.target
         if target.attach is not None:
-            return target.attach.url
-        port = (target.start.port if target.start else None) or free_port()
-        return f"http://{LOOPBACK}:{port}"
+            return [target.attach.url]
+        fixed = target.start.port if target.start else None
+        ports = [fixed] if fixed else []
+        ports += free_ports(order.instances - len(ports))
+        return [f"http://{LOOPBACK}:{port}" for port in ports]
 
     # The servers.
 
@@ -108,9 +122,10 @@ class LocalSite:
         if self._order.proxy is not None:
             services.append(self._order.proxy)
         proxied = self._order.target.proxied
-        # One after the other they could be the same; the target's own is not taken yet.
-        own = int(self.base_url.rpartition(":")[2])
-        free = [p for p in free_ports(len(services) + len(proxied) + 1) if p != own]
+        # One after the other they could be the same; the target's own are not taken yet.
+        own = {_port(url) for url in self.base_urls}
+        wanted = len(services) + len(proxied) + len(own)
+        free = [p for p in free_ports(wanted) if p not in own]
         addresses = [Address(LOOPBACK, port) for port in free]
         listens = {service.name: addresses.pop() for service in services}
         fronts = {name: addresses.pop() for name in proxied}
@@ -135,9 +150,14 @@ class LocalSite:
 
     def _slot(self, service: Service, listen: Address, front: Address | None) -> Slot:
         folder = self._state / service.name
-        folder.mkdir(mode=0o700)
+        if service.name in self._order.disks:
+            image = self._state / "disks" / service.name
+            self._disks[service.name] = LoopDisk(image, folder)
+        else:
+            folder.mkdir(mode=0o700)
         account(service.unprivileged).own(folder)
-        return Slot(folder, listen, front or listen, secrets.token_urlsafe(18))
+        settings = self._order.servers.get(service.name, {})
+        return Slot(folder, listen, front or listen, secrets.token_urlsafe(18), settings)
 
     def _start_server(self, service: Service, slot: Slot) -> None:
         who = account(service.unprivileged)
@@ -197,53 +217,69 @@ class LocalSite:
                     f"{server.name} ended with exit code {server.poll()} in mid-run, which no "
                     f"fault asked for; its log says: {server.last_lines(2)}"
                 )
-        if self._target is not None and not self._expected_end and self._target.poll() is not None:
-            raise TargetError(
-                f"target {self._order.target.name} ended with exit code {self._target.poll()} "
-                f"in mid-run, which no fault asked for; its log says: "
-                f"{self._target.last_lines(2)}"
-            )
+        for index, child in self._targets.items():
+            if index not in self._expected_ends and child.poll() is not None:
+                raise TargetError(
+                    f"target {self._order.target.name} ended with exit code {child.poll()} "
+                    f"in mid-run, which no fault asked for; its log says: {child.last_lines(2)}"
+                )
 
     # What faults may do to the target.
 
     def incarnation(self) -> Incarnation:
         """Return the present or last life of the target."""
-        child = self._running_target()
-        return Incarnation(child.pid, child.start_ticks, child.started_ns)
+        return self._life(0)
+
+    def _life(self, index: int) -> Incarnation:
+        return _life(self._running_target(index))
 
     def kill(self) -> Exit:
         """Send SIGKILL to the target's main process and wait for its end."""
-        self._expected_end = True
+        self._expected_ends.add(0)
         return self._running_target().kill()
 
     def start(self) -> Incarnation:
         """Start the target and wait until it says that it is ready."""
+        return self._start(0)
+
+    def start_all(self) -> None:
+        """Start every instance of the target, one after the other."""
+        for index in range(len(self.base_urls)):
+            self._start(index)
+        for disk in self._disks.values():
+            disk.flush()
+
+    def _start(self, index: int) -> Incarnation:
         target = self._order.target
         if target.start is None:
             raise TargetError(f"target {target.name} is attached; the harness cannot start it")
-        check_port_free(target, int(self.base_url.rpartition(":")[2]))
-        values = self._variables()
+        check_port_free(target, _port(self.base_urls[index]))
+        values = self._variables(index)
         argv = [interpolate(part, values, target.name) for part in target.start.command]
         environment = {
             name: interpolate(text, values, target.name)
             for name, text in (target.start.environment | dict(self._order.settings)).items()
         }
         try:
-            self._target = self._child("target", argv, environment)
+            child = self._child(part_name("target", index), argv, environment)
         except OSError as error:
             raise UsageError(
                 f"target {target.name}: command {argv[0]!r} cannot be started: {error.strerror}"
             ) from None
+        self._targets[index] = child
         if self._memory is not None:
-            self._memory.add(self._target.pid)
-        self._wait_ready(target, target.start.ready_s)
-        self._expected_end = False
-        return self.incarnation()
+            self._memory.add(child.pid)
+        self._wait_ready(target, index, target.start.ready_s)
+        self._expected_ends.discard(index)
+        return self._life(index)
 
     def stop(self, grace_s: float) -> Stopped:
         """Send SIGTERM, wait for the grace, then send SIGKILL if it still runs."""
-        self._expected_end = True
-        child = self._running_target()
+        return self._stop(0, grace_s)
+
+    def _stop(self, index: int, grace_s: float) -> Stopped:
+        self._expected_ends.add(index)
+        child = self._running_target(index)
         asked_ns = time.time_ns()
         child.popen.send_signal(signal.SIGTERM)
         try:
@@ -251,6 +287,19 @@ class LocalSite:
         except subprocess.TimeoutExpired:
             killed_ns = time.time_ns()
             return Stopped(asked_ns, killed_ns, child.kill())
+
+    def roll_out(self, pre_stop_s: float, grace_s: float) -> list[Rolled]:
+        """Replace each instance in its turn."""
+        return [
+            self._instances.roll(
+                index,
+                partial(self._life, index),
+                partial(self._stop, index, grace_s - pre_stop_s),
+                partial(self._start, index),
+                pre_stop_s=pre_stop_s,
+            )
+            for index in range(len(self.base_urls))
+        ]
 
     def replace(self, grace_s: float) -> Stopped:
         """Stop the target and start another process in its place."""
@@ -282,14 +331,17 @@ class LocalSite:
         """Set the limit of its control group, or lift it."""
         self._memory_group().limit(limit_bytes)
         # The kernel may end it at any time from now on.
-        self._expected_end = self._expected_end or limit_bytes is not None
+        if limit_bytes is not None:
+            self._expected_ends.add(0)
 
     def wait_exit(self, timeout_s: float) -> Exit | None:
         """Wait for the target to end by itself."""
         try:
-            return self._running_target().wait(timeout_s)
+            end = self._running_target().wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
+        self._expected_ends.add(0)
+        return end
 
     def _memory_group(self) -> MemoryGroup:
         if self._memory is None:
@@ -297,6 +349,10 @@ class LocalSite:
         return self._memory
 
     # What faults may do to the servers.
+
+    def server_life(self, name: str) -> Incarnation:
+        """Return the present or last life of a server's main process."""
+        return _life(self._server(name))
 
     def kill_server(self, name: str) -> Exit:
         """Send SIGKILL to a server and wait for its end."""
@@ -309,28 +365,57 @@ class LocalSite:
         self._start_process(*self._specs[name])
         self._expected_servers.discard(name)
 
+    def disk(self, server: str) -> Disk:
+        """Look at the disk that a server's folder is on."""
+        return self._disk(server).look()
+
+    def cut_power(self, server: str) -> None:
+        """End what a server left running, and shut its disk down without flushing it."""
+        disk = self._disk(server)
+        # PostgreSQL's children outlive it for a moment.
+        kill_all([process for process, owner in marked() if self._uses(process, owner, server)])
+        disk.cut()
+
+    def _uses(self, process: psutil.Process, owner: Owner, server: str) -> bool:
+        if owner != self._owner:
+            return False
+        try:
+            return Path(process.cwd()).is_relative_to(self._state / server)
+        except psutil.Error:
+            return False
+
+    def restore_power(self, server: str) -> None:
+        """Mount the disk again."""
+        self._disk(server).restore()
+
+    def _disk(self, server: str) -> LoopDisk:
+        if server not in self._disks:
+            raise FaultError(f"server {server} has no disk of its own in this run")
+        return self._disks[server]
+
     def _server(self, name: str) -> Child:
         if name not in self._servers:
             raise FaultError(f"the run has no server {name!r}; it has " + ", ".join(self._servers))
         return self._servers[name]
 
-    def _running_target(self) -> Child:
-        if self._target is None:
+    def _running_target(self, index: int = 0) -> Child:
+        if index not in self._targets:
             raise TargetError(f"target {self._order.target.name} was not started by the harness")
-        return self._target
+        return self._targets[index]
 
-    def _variables(self) -> dict[str, str]:
+    def _variables(self, index: int) -> dict[str, str]:
         own = {
             "python": sys.executable,
             "host": LOOPBACK,
-            "port": self.base_url.rpartition(":")[2],
+            "port": str(_port(self.base_urls[index])),
+            "instance": str(index),
             "run_folder": str(shared_folder(self.folder)),
         }
         return variables(self.endpoints, own)
 
-    def _wait_ready(self, target: Target, ready_s: float) -> None:
-        child = self._running_target()
-        url = self.base_url + (target.http.ready or target.http.health)
+    def _wait_ready(self, target: Target, index: int, ready_s: float) -> None:
+        child = self._running_target(index)
+        url = self.base_urls[index] + (target.http.ready or target.http.health)
         why = child.wait_ready(lambda: answers_ok(url), ready_s)
         if why is not None:
             raise TargetError(f"target {target.name}, asked on {url}, {why}")
@@ -341,13 +426,22 @@ class LocalSite:
         """Stop everything, the last started first; what resists is killed."""
         for helper in self._helpers:
             helper.kill()
-        if self._target is not None and self._target.poll() is None:
-            self._target.popen.kill()
-            self._target.popen.wait()
+        for child in self._targets.values():
+            if child.poll() is None:
+                child.popen.kill()
+                child.popen.wait()
         with ThreadPoolExecutor(max(1, len(self._servers))) as pool:
             list(pool.map(Child.terminate, self._servers.values()))
         if self._memory is not None:
             self._memory.close()
+
+
+def _port(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def _life(child: Child) -> Incarnation:
+    return Incarnation(child.pid, child.start_ticks, child.started_ns, child.ready_s)
 
 
 class LocalRuntime:
@@ -384,6 +478,8 @@ class LocalRuntime:
         more: set[type] = {Proxied} if target.proxied else set()
         if _cgroups.available():
             more.add(MemoryLimited)
+        if _disks.unavailable() is None:
+            more.add(PowerCut)
         return frozenset(_CAN) | more
 
     @contextmanager
@@ -393,13 +489,14 @@ class LocalRuntime:
         with ExitStack() as stack:
             state = state_folder(owner, self.name)
             stack.callback(shutil.rmtree, state, ignore_errors=True)
+            stack.callback(unmount_below, state)
             site = LocalSite(order, owner, state)
             # Registered first, so that it runs whatever becomes of an orderly close.
             stack.callback(kill_marked, owner)
             stack.callback(site.close)
             site.start_servers()
             if order.target.attach is None:
-                site.start()
+                site.start_all()
             else:
                 check_attached(order.target, site.base_url)
             yield site

@@ -127,7 +127,8 @@ def write_container_configuration(slot: Slot, port: int) -> Path:
 
 
 def _properties(slot: Slot, **parts: str) -> str:
-    return _PROPERTIES.format(
+    more = "".join(f"{name}={value}\n" for name, value in slot.settings.items())
+    return more + _PROPERTIES.format(
         advertised=slot.advertised,
         accept=f'{_LOGIN} user_{USER}="{slot.password}"',
         offer=f'username="{USER}" password="{slot.password}"',

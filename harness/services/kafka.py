@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,6 +56,10 @@ class Kafka:
     name = "kafka"
     unprivileged = False
     port = 9092
+    settings: Mapping[str, tuple[str, ...]] = {
+        # By default Kafka leaves flushing to the kernel, and durability to other nodes.
+        "log.flush.interval.messages": ("9223372036854775807", "1"),
+    }
 
     def install(self, say: Callable[[str], None]) -> None:
         """Download the jars of the lock, then record what Java loads, to start faster."""

@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import version as package_version
 from importlib.util import find_spec
@@ -40,6 +40,7 @@ class Postgres:
     name = "postgres"
     unprivileged = True
     port = 5432
+    settings: Mapping[str, tuple[str, ...]] = {"synchronous_commit": ("on", "off")}
 
     def install(self, say: Callable[[str], None]) -> None:
         """Copy the binaries to where the unprivileged user can read them, as root only."""
@@ -85,7 +86,7 @@ class Postgres:
 
     def process(self, slot: Slot) -> ProcessSpec:
         """Return how it is started; SIGINT is PostgreSQL's fast shutdown."""
-        argv = (str(_binary("postgres")), "-D", str(_data(slot)))
+        argv = (str(_binary("postgres")), "-D", str(_data(slot)), *_options(slot.settings))
         return ProcessSpec(argv, _environment(), signal.SIGINT)
 
     def recipe(self, say: Callable[[str], None]) -> Recipe:
@@ -106,7 +107,10 @@ class Postgres:
                 "PGDATA": f"{_CONTAINER_DATA}/pgdata",
                 **_environment(),
             },
-            command=("postgres", "-c", "max_connections=200", "-c", "listen_addresses=*"),
+            command=(
+                "postgres",
+                *_options({"max_connections": "200", "listen_addresses": "*", **slot.settings}),
+            ),
             data=_CONTAINER_DATA,
             stop_signal="SIGINT",
         )
@@ -185,6 +189,10 @@ def _binary(name: str) -> Path:
 def _binary_version(postgres: Path) -> str:
     said = subprocess.run((postgres, "--version"), capture_output=True, text=True, check=True)
     return said.stdout.split()[-1]
+
+
+def _options(settings: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
 
 
 def _data(slot: Slot) -> Path:

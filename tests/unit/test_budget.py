@@ -146,7 +146,7 @@ def test_every_shipped_cell_has_a_budget() -> None:
     for name in catalogue.experiment_names():
         experiment = catalogue.experiment(name)
         for variant in experiment.variants:
-            for target in experiment.targets:
+            for target in variant.targets or experiment.targets:
                 budget = budgets.find(name, variant.name, target)
                 assert budget is not None, (name, variant.name, target)
                 assert not budget.empty

@@ -92,8 +92,9 @@ class KafkaQueue:
         self._producer = Producer(
             self._client()
             | {
-                "enable.idempotence": True,
-                "acks": "all",
+                # Only with all acknowledgements can the broker tell a repetition.
+                "enable.idempotence": self._settings.acks == "all",
+                "acks": self._settings.acks,
                 "linger.ms": 1,
                 "delivery.timeout.ms": int(DELIVERY_S * 1000),
             }
@@ -184,6 +185,8 @@ class KafkaQueue:
             # A slow handler must not get this process thrown out of its group.
             "max.poll.interval.ms": 86_400_000,
             "fetch.wait.max.ms": 50,
+            # What waits belongs in the broker's memory, not in this process's.
+            "queued.max.messages.kbytes": 1024,
             "fetch.error.backoff.ms": 100,
         }
         if self._settings.instance_id:
