@@ -37,7 +37,11 @@ def judge_run(folder: Path) -> Result:
     Raises:
         UsageError: the folder is not a run's.
     """
-    facts = Facts.load(folder)
+    return judge_facts(folder, Facts.load(folder))
+
+
+def judge_facts(folder: Path, facts: Facts) -> Result:
+    """Return the judgement of a run whose facts are known, e.g. under another budget."""
     try:
         read = _read(folder, facts)
     except (HarnessError, OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model import Verdict
+from harness.outcome import Lack, Outcome
 from harness.result import Result
 
 COLOURS = {
@@ -20,17 +21,20 @@ COLOURS = {
     Verdict.FAIL: "bold red",
     Verdict.INCONCLUSIVE: "yellow",
     Verdict.ERROR: "bold magenta",
+    Lack.SKIPPED: "cyan",
+    Lack.MISSING: "bold yellow",
+    Lack.DAMAGED: "bold magenta",
 }
 # Left out where the terminal is narrow; the numbers are in result.json all the same.
 _WIDE_ONLY = {"sent", "refused", "unknown", "unresolved", "evidence"}
 WIDE = 110
 
 
-def result_table(results: Sequence[Result], width: int) -> RenderableType:
+def result_table(outcomes: Sequence[Outcome], width: int) -> RenderableType:
     """Return the table of results with the reasons of all that did not pass below it.
 
     Args:
-        results: in the order in which they are shown.
+        outcomes: in the order in which they are shown; what has no result has a row too.
         width: columns of the terminal.
     """
     table = Table(
@@ -43,12 +47,12 @@ def result_table(results: Sequence[Result], width: int) -> RenderableType:
     for column in shown:
         table.add_column(column.name, justify=column.justify, no_wrap=True)
     previous = ""
-    for result in results:
-        if previous and result.experiment != previous:
+    for outcome in outcomes:
+        if previous and outcome.experiment != previous:
             table.add_section()
-        table.add_row(*(column.cell(result) for column in shown))
-        previous = result.experiment
-    return Group(table, *_notes(results))
+        table.add_row(*(_cell(column, outcome) for column in shown))
+        previous = outcome.experiment
+    return Group(table, *_notes(outcomes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,19 @@ class _Column:
     justify: Literal["left", "right"] = "right"
 
 
-def _verdict(result: Result) -> str:
-    return f"[{COLOURS[result.verdict]}]{result.verdict}[/]"
+def _cell(column: _Column, outcome: Outcome) -> str:
+    if isinstance(outcome, Result):
+        return column.cell(outcome)
+    told = {
+        "experiment": escape(outcome.experiment),
+        "target": escape(outcome.target),
+        "verdict": _verdict(outcome),
+    }
+    return told.get(column.name, "–")
+
+
+def _verdict(outcome: Outcome) -> str:
+    return f"[{COLOURS[outcome.verdict]}]{outcome.verdict}[/]"
 
 
 def _recovery(result: Result) -> str:
@@ -85,8 +100,8 @@ def _evidence(result: Result) -> str:
 
 
 _COLUMNS = (
-    _Column("experiment", lambda r: r.experiment, "left"),
-    _Column("target", lambda r: r.target, "left"),
+    _Column("experiment", lambda r: escape(r.experiment), "left"),
+    _Column("target", lambda r: escape(r.target), "left"),
     _Column("sent", lambda r: str(r.counts.sent)),
     _Column("acked", lambda r: str(r.counts.acked)),
     _Column("refused", lambda r: str(r.counts.refused)),
@@ -101,21 +116,28 @@ _COLUMNS = (
 )
 
 
-def _notes(results: Sequence[Result]) -> list[RenderableType]:
+def _notes(outcomes: Sequence[Outcome]) -> list[RenderableType]:
     notes: list[RenderableType] = []
-    for result in results:
-        where = f"{result.experiment} on {result.target}"
-        if result.verdict is not Verdict.PASS:
-            notes.append(Text.from_markup(f"[bold]{escape(where)}[/bold]: {escape(result.reason)}"))
-        if result.prediction_holds is False and result.predicted is not None:
-            notes.append(
-                Text(
-                    f"{where}: prediction missed: {result.counts.lost} lost, "
-                    f"{result.predicted.lost} ± {result.predicted.lost_tolerance} predicted "
-                    f"({result.predicted.basis})"
-                )
-            )
+    for outcome in outcomes:
+        where = f"{outcome.experiment} on {outcome.target}"
+        if outcome.verdict is not Verdict.PASS:
+            reason = escape(outcome.reason)
+            notes.append(Text.from_markup(f"[bold]{escape(where)}[/bold]: {reason}"))
+        if isinstance(outcome, Result):
+            notes += _missed(outcome, where)
     return notes
+
+
+def _missed(result: Result, where: str) -> list[Text]:
+    predicted = result.predicted
+    if result.prediction_holds is not False or predicted is None:
+        return []
+    return [
+        Text(
+            f"{where}: prediction missed: {result.counts.lost} lost, "
+            f"{predicted.lost} ± {predicted.lost_tolerance} predicted ({predicted.basis})"
+        )
+    ]
 
 
 def detail(result: Result) -> RenderableType:
