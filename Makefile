@@ -27,6 +27,10 @@ help: ## list these targets
 experiment-%: $(READY) ## run one experiment, e.g. make experiment-crash
 	@$(BIN)/harness run $* $(OPTIONS)
 
+.PHONY: experiments
+experiments: $(READY) ## run all experiments; one table in the end
+	@$(BIN)/harness run all $(OPTIONS)
+
 .PHONY: test
 test: $(READY) ## run all tests, on real servers
 	@$(BIN)/python -m harness.services

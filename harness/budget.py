@@ -76,11 +76,24 @@ class Budgets:
         Raises:
             UsageError: the budget that applies is wrong.
         """
-        where = [experiment, variant] if variant else [experiment]
+        path = self.place(experiment, variant, target)
+        return None if path is None else self.at(path)
+
+    def at(self, path: Sequence[str]) -> Budget:
+        """Return the budget in the table of that path.
+
+        Raises:
+            UsageError: it is wrong.
+        """
+        return self._budget(path, self._table(path))
+
+    def place(self, experiment: str, variant: str, target: str) -> tuple[str, ...] | None:
+        """Return the path of the table that holds the budget ``find`` returns."""
+        where = (experiment, variant) if variant else (experiment,)
         table = self._table(where)
         for name in (target, ANY_TARGET):
             if isinstance(table.get(name), dict):
-                return self._budget([*where, name], table[name])
+                return (*where, name)
         return None
 
     def check(self) -> None:

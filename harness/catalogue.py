@@ -35,10 +35,28 @@ class Catalogue:
         """Return the folder that holds the run folders."""
         return self.root / "results" / "runs"
 
+    @property
+    def history_file(self) -> Path:
+        """Return the index of the runs."""
+        return self.root / "results" / "history.sqlite"
+
     def experiment_names(self) -> list[str]:
         """Return the names of all experiments."""
         files = (self.root / "experiments").glob("[a-z]*.py")
         return sorted(path.stem.replace("_", "-") for path in files)
+
+    def chosen(self, names: Sequence[str]) -> list[str]:
+        """Return the experiments that these names mean; ``all`` stands for every one.
+
+        Raises:
+            UsageError: one is named twice.
+        """
+        if "all" in names:
+            return self.experiment_names()
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(f"experiment {name!r} is named {names.count(name)} times")
+        return list(names)
 
     def target_names(self) -> list[str]:
         """Return the names of all target files."""
@@ -84,9 +102,28 @@ class Catalogue:
             raise UsageError(unknown("target", name, self.target_names()))
         return load_target(self.root / "targets" / f"{name}.toml")
 
+    @property
+    def budgets_file(self) -> Path:
+        """Return the file that holds the budgets."""
+        return self.root / "experiments" / "budgets.toml"
+
     def budgets(self) -> Budgets:
         """Load ``experiments/budgets.toml``."""
-        return load_budgets(self.root / "experiments" / "budgets.toml")
+        return load_budgets(self.budgets_file)
+
+    def variants(self) -> dict[str, tuple[Experiment, Variant]]:
+        """Return every variant of every experiment by the name that its runs carry."""
+        found = {}
+        for name in self.experiment_names():
+            experiment = self.experiment(name)
+            for variant in experiment.variants:
+                found[full_name(experiment, variant)] = (experiment, variant)
+        return found
+
+
+def full_name(experiment: Experiment, variant: Variant) -> str:
+    """Return an experiment's name with the variant's, as its runs carry it."""
+    return "-".join(part for part in (experiment.name, variant.name) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +138,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Return the experiment's name with the variant's."""
-        parts = (self.experiment.name, self.variant.name)
-        return "-".join(part for part in parts if part)
+        return full_name(self.experiment, self.variant)
 
     def environment(self) -> dict[str, str]:
         """Return what the variant's settings mean for this target's environment."""

@@ -11,6 +11,7 @@ HarnessError                 the instrument failed                          exit
 ├── ProbeError               the health probe no longer looks               exit 3
 ├── FaultError               a fault could not be injected or healed        exit 3
 ├── CollectError             what was persisted could not be read           exit 3
+├── NotJudgedError           a test asked for a run that gave no verdict    exit 7
 └── LedgerError              what was collected contradicts itself          exit 3
 
 Each message is one sentence: what is wrong, where, and what would be right.
@@ -92,3 +93,9 @@ class CollectError(HarnessError):
 
 class LedgerError(HarnessError):
     """What was collected contradicts itself, so no verdict can be drawn from it."""
+
+
+class NotJudgedError(HarnessError):
+    """A test asked for a run, and the run says nothing about the target."""
+
+    exit_code = ExitCode.INCONCLUSIVE

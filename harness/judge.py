@@ -59,7 +59,13 @@ def judge_run(folder: Path, timings_s: MutableMapping[str, float] | None = None)
     Raises:
         UsageError: the folder is not a run's.
     """
-    facts = Facts.load(folder)
+    return judge_facts(folder, Facts.load(folder), timings_s)
+
+
+def judge_facts(
+    folder: Path, facts: Facts, timings_s: MutableMapping[str, float] | None = None
+) -> Result:
+    """Return the judgement of a run whose facts are known, e.g. under another budget."""
     spent: MutableMapping[str, float] = {} if timings_s is None else timings_s
     try:
         read = _read(folder, facts, spent)

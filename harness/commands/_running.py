@@ -10,22 +10,25 @@ from harness.commands._shared import ERR, say
 
 if TYPE_CHECKING:
     from harness.catalogue import Catalogue, Cell
+    from harness.outcome import Unjudged
     from harness.result import Result
     from harness.runtime import Runtime
 
 
-def runnable(asked: Sequence[Cell], runtime: Runtime) -> list[Cell]:
+def runnable(asked: Sequence[Cell], runtime: Runtime) -> tuple[list[Cell], list[Unjudged]]:
     """Return the cells that the runtime can run; name the others and why."""
     from harness.admission import check
+    from harness.outcome import Lack, Unjudged
 
-    ready = []
+    ready, skipped = [], []
     for cell in asked:
         why = check(cell, runtime)
         if why is None:
             ready.append(cell)
         else:
-            ERR.print(f"[yellow]skipped[/yellow] {cell.name} on {cell.target.name}: {why}")
-    return ready
+            say(f"skipped {cell.name} on {cell.target.name}: {why}")
+            skipped.append(Unjudged(cell.name, cell.target.name, runtime.name, Lack.SKIPPED, why))
+    return ready, skipped
 
 
 def prepare(runtime: Runtime, cells: Sequence[Cell]) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.result import Result
+    from harness.outcome import Outcome
     from harness.runtime import Runtime
 
 # A pipe has no width of its own; a log keeps long lines better than broken ones.
@@ -47,11 +47,15 @@ JsonFile = Annotated[
     Path | None,
     typer.Option("--json", metavar="FILE", help="Also write the results here; - is stdout."),
 ]
+RuntimeName = Annotated[
+    str | None,
+    typer.Option("--runtime", metavar="NAME", help="Only runs on this runtime. Default: all."),
+]
 
 
 def say(text: str) -> None:
     """Tell one step on standard error."""
-    ERR.print(text, highlight=False, soft_wrap=True)
+    ERR.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def runtime_named(name: str) -> Runtime:
@@ -77,20 +81,26 @@ def runtime_named(name: str) -> Runtime:
     raise UsageError("no runtime is available here: " + "; ".join(whys))
 
 
-def show(results: Sequence[Result], json_file: Path | None) -> None:
-    """Print the results as a table, or as JSON where that was asked."""
+def show(outcomes: Sequence[Outcome], json_file: Path | None) -> None:
+    """Print the outcomes as a table, or as JSON where that was asked."""
     from harness.report.table import result_table
 
-    text = json.dumps([json.loads(result.to_json()) for result in results], indent=2) + "\n"
+    text = json.dumps([json.loads(outcome.to_json()) for outcome in outcomes], indent=2) + "\n"
     if json_file is not None and str(json_file) == "-":
         sys.stdout.write(text)
         return
     if json_file is not None:
         json_file.write_text(text, encoding="utf-8")
-    if results:
-        OUT.print(result_table(results, OUT.width))
+    if outcomes:
+        OUT.print(result_table(outcomes, OUT.width))
     else:
         OUT.print("nothing was judged")
+
+
+def check_json(file: Path | None) -> None:
+    """Refuse a file for JSON that cannot be written, before anything is started."""
+    if file is not None and not file.parent.is_dir():
+        raise UsageError(f"--json {file}: folder {file.parent} does not exist")
 
 
 def newest(runs: Path) -> Path:

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.commands._gating import JunitFile, conclude, fresh, publish
 from harness.commands._repeating import Repeat, UntilDecided, run_repeatedly, wanted
 from harness.commands._running import prepare, recover, run_all, runnable
-from harness.commands._shared import ERR, JsonFile, Targets, Variants, runtime_named, show
-from harness.errors import HarnessError, UsageError
+from harness.commands._shared import (
+    JsonFile,
+    Targets,
+    Variants,
+    check_json,
+    runtime_named,
+    say,
+    show,
+)
+from harness.errors import ExitCode, HarnessError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from harness.catalogue import Catalogue, Cell
+    from harness.outcome import Outcome
     from harness.result import Result
+    from harness.runtime import Runtime
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +57,10 @@ def run(
     ] = None,
     repeat: Repeat = None,
     until_decided: UntilDecided = False,
+    gate: Annotated[
+        bool, typer.Option("--gate", help="Also write JUnit XML, and tell GitHub Actions.")
+    ] = False,
+    junit: JunitFile = None,
     json_file: JsonFile = None,
 ) -> None:
     """Run experiments and judge them.
@@ -50,40 +71,116 @@ def run(
     Everything is saved under results/runs/ before it is judged.
     """
     from harness.catalogue import Catalogue, cells
-    from harness.result import exit_code
 
-    if json_file is not None and not json_file.parent.is_dir():
-        raise UsageError(f"--json {json_file}: folder {json_file.parent} does not exist")
+    check_json(json_file)
+    if junit is not None and not gate:
+        raise UsageError("--junit is written by the gate: give --gate as well")
     catalogue = Catalogue.here()
-    names = catalogue.experiment_names() if experiment == ["all"] else experiment
     asked = [
         cell
-        for name in names
+        for name in catalogue.chosen(experiment)
         for cell in cells(catalogue, catalogue.experiment(name), target or [], variant or [])
     ]
-    chosen = runtime_named(runtime)
-    ready = runnable(asked, chosen)
-    prepare(chosen, ready)
-    seed = secrets.randbelow(2**31) if seed is None else seed
-    ERR.print(f"[dim]runtime {chosen.name}, seed {seed}, {len(ready)} runs[/dim]")
-    recover(chosen)
-    if repeat is not None or until_decided:
-        test = wanted(repeat, until_decided)
-        raise typer.Exit(
-            run_repeatedly(
-                *(ready, chosen, seed, catalogue),
-                repeat=repeat or 1,
-                test=test,
-                json_file=json_file,
-            )
+    if gate and (repeat is not None or until_decided):
+        raise UsageError(
+            "--gate judges each cell by one run: leave out --repeat and --until-decided, "
+            "or judge the recorded runs with `harness gate`"
         )
+    ask = _Ask(
+        named=[] if "all" in experiment else experiment,
+        cells=asked,
+        runtime=runtime_named(runtime),
+        seed=secrets.randbelow(2**31) if seed is None else seed,
+        catalogue=catalogue,
+        json_file=json_file,
+        junit=fresh(junit or catalogue.root / "results" / "junit.xml") if gate else None,
+    )
+    if repeat is None and not until_decided:
+        raise typer.Exit(_run(ask))
+    ready, _ = runnable(ask.cells, ask.runtime)
+    prepare(ask.runtime, ready)
+    recover(ask.runtime)
+    raise typer.Exit(
+        run_repeatedly(
+            *(ready, ask.runtime, ask.seed, catalogue),
+            repeat=repeat or 1,
+            test=wanted(repeat, until_decided),
+            json_file=json_file,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    """What was typed, made out."""
+
+    named: Sequence[str]
+    cells: Sequence[Cell]
+    runtime: Runtime
+    seed: int
+    catalogue: Catalogue
+    json_file: Path | None
+    junit: Path | None
+
+
+def _run(ask: _Ask) -> ExitCode:
+    """Run what can be run and show it all in one table; what was cut short is named too."""
+    begin = time.monotonic()
+    ready, skipped = runnable(ask.cells, ask.runtime)
     results: list[Result] = []
     try:
-        for result in run_all(ready, chosen, seed, catalogue):
+        prepare(ask.runtime, ready)
+        say(f"runtime {ask.runtime.name}, seed {ask.seed}, {_number(len(ready), 'run')}")
+        recover(ask.runtime)
+        for result in run_all(ready, ask.runtime, ask.seed, ask.catalogue):
             results.append(result)  # noqa: PERF402 - what was judged must outlive an error
-    except HarnessError:
-        if results:
-            show(results, json_file)
+    except HarnessError as error:
+        lost = _never_run(ask, ready[len(results) :], error)
+        if results or ask.junit is not None:
+            _tell(ask, [*results, *skipped, *lost], error.exit_code)
         raise
-    show(results, json_file)
-    raise typer.Exit(exit_code(results))
+    code = _code(ask, ready, [*results, *skipped])
+    _tell(ask, [*results, *skipped], code)
+    say(f"{_number(len(results), 'run')} in {_minutes(time.monotonic() - begin)}")
+    return code
+
+
+def _never_run(ask: _Ask, rest: Sequence[Cell], error: HarnessError) -> list[Outcome]:
+    from harness.outcome import Lack, Unjudged
+
+    return [
+        Unjudged(
+            cell.name, cell.target.name, ask.runtime.name, Lack.MISSING, f"no verdict: {error}"
+        )
+        for cell in rest
+    ]
+
+
+def _code(ask: _Ask, ready: Sequence[Cell], outcomes: Sequence[Outcome]) -> ExitCode:
+    """Return the exit code; an experiment asked for by name of which nothing ran is no pass."""
+    from harness.outcome import overall
+
+    ran = {cell.experiment.name for cell in ready}
+    code = overall(outcomes)
+    if (idle := [name for name in ask.named if name not in ran]) and ready:
+        say(f"nothing of {', '.join(idle)} can be run on runtime {ask.runtime.name}")
+    return code if not idle or code is ExitCode.HARNESS_ERROR else ExitCode.NOTHING_JUDGED
+
+
+def _tell(ask: _Ask, outcomes: Sequence[Outcome], code: ExitCode) -> None:
+    """Show the outcomes in the order in which they were asked for, and tell the pipeline."""
+    order = [(cell.name, cell.target.name) for cell in ask.cells]
+    outcomes = sorted(outcomes, key=lambda each: order.index((each.experiment, each.target)))
+    show(outcomes, ask.json_file)
+    if ask.junit is not None:
+        publish(outcomes, ask.junit, json_on_stdout=str(ask.json_file) == "-")
+        conclude(outcomes, code)
+
+
+def _number(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def _minutes(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

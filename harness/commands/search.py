@@ -71,7 +71,7 @@ def search(
     for cell in named.values():
         check(cell)
     chosen = runtime_named(runtime)
-    ready = runnable(list(named.values()), chosen)
+    ready, _ = runnable(list(named.values()), chosen)
     prepare(chosen, ready)
     seed = secrets.randbelow(2**31) if seed is None else seed
     ERR.print(f"[dim]runtime {chosen.name}, seed {seed}, {len(ready)} targets[/dim]")

@@ -62,9 +62,9 @@ def _outage_s(shown: Shown) -> float | None:
     return float(np.diff(moments).max()) / 1e9
 
 
-def _throughput_per_s(shown: Shown) -> float | None:
+def throughput_per_s(rows: Records) -> float | None:
     """Return the rows persisted per second between the first and the last."""
-    at_ns: npt.NDArray[np.int64] = shown.held.rows["persisted_ns"]
+    at_ns: npt.NDArray[np.int64] = rows["persisted_ns"]
     if len(at_ns) < 2 or at_ns.min() == at_ns.max():
         return None
     return float((len(at_ns) - 1) / ((at_ns.max() - at_ns.min()) / 1e9))
@@ -78,5 +78,5 @@ MEASURES: Mapping[str, Measure] = {
     **{name: _class(name) for name in Counts().as_dict()},
     "outage_s": Measure(_outage_s, "s"),
     "first_refusal_s": Measure(_first_refusal_s, "s"),
-    "throughput_per_s": Measure(_throughput_per_s, "events/s"),
+    "throughput_per_s": Measure(lambda shown: throughput_per_s(shown.held.rows), "events/s"),
 }

@@ -8,11 +8,12 @@ from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from harness.model import Predicted, Verdict
+from harness.outcome import Lack, Outcome
+from harness.report._markup import terminal_text
 from harness.result import Result
 
 COLOURS = {
@@ -20,17 +21,20 @@ COLOURS = {
     Verdict.FAIL: "bold red",
     Verdict.INCONCLUSIVE: "yellow",
     Verdict.ERROR: "bold magenta",
+    Lack.SKIPPED: "cyan",
+    Lack.MISSING: "bold yellow",
+    Lack.DAMAGED: "bold magenta",
 }
 # Left out where the terminal is narrow; the numbers are in result.json all the same.
 _WIDE_ONLY = {"sent", "refused", "unknown", "unresolved", "evidence"}
 WIDE = 110
 
 
-def result_table(results: Sequence[Result], width: int) -> RenderableType:
+def result_table(outcomes: Sequence[Outcome], width: int) -> RenderableType:
     """Return the table of results with the reasons of all that did not pass below it.
 
     Args:
-        results: in the order in which they are shown.
+        outcomes: in the order in which they are shown; what has no result has a row too.
         width: columns of the terminal.
     """
     table = Table(
@@ -43,12 +47,12 @@ def result_table(results: Sequence[Result], width: int) -> RenderableType:
     for column in shown:
         table.add_column(column.name, justify=column.justify, no_wrap=True)
     previous = ""
-    for result in results:
-        if previous and result.experiment != previous:
+    for outcome in outcomes:
+        if previous and outcome.experiment != previous:
             table.add_section()
-        table.add_row(*(column.cell(result) for column in shown))
-        previous = result.experiment
-    return Group(table, *_notes(results))
+        table.add_row(*(_cell(column, outcome) for column in shown))
+        previous = outcome.experiment
+    return Group(table, *_notes(outcomes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,19 @@ class _Column:
     justify: Literal["left", "right"] = "right"
 
 
-def _verdict(result: Result) -> str:
-    return f"[{COLOURS[result.verdict]}]{result.verdict}[/]"
+def _cell(column: _Column, outcome: Outcome) -> str:
+    if isinstance(outcome, Result):
+        return column.cell(outcome)
+    told = {
+        "experiment": terminal_text(outcome.experiment),
+        "target": terminal_text(outcome.target),
+        "verdict": _verdict(outcome),
+    }
+    return told.get(column.name, "–")
+
+
+def _verdict(outcome: Outcome) -> str:
+    return f"[{COLOURS[outcome.verdict]}]{outcome.verdict}[/]"
 
 
 def _recovery(result: Result) -> str:
@@ -85,8 +100,8 @@ def _evidence(result: Result) -> str:
 
 
 _COLUMNS = (
-    _Column("experiment", lambda r: escape(r.experiment), "left"),
-    _Column("target", lambda r: escape(r.target), "left"),
+    _Column("experiment", lambda r: terminal_text(r.experiment), "left"),
+    _Column("target", lambda r: terminal_text(r.target), "left"),
     _Column("sent", lambda r: str(r.counts.sent)),
     _Column("acked", lambda r: str(r.counts.acked)),
     _Column("refused", lambda r: str(r.counts.refused)),
@@ -101,16 +116,22 @@ _COLUMNS = (
 )
 
 
-def _notes(results: Sequence[Result]) -> list[RenderableType]:
+def _notes(outcomes: Sequence[Outcome]) -> list[RenderableType]:
     notes: list[RenderableType] = []
-    for result in results:
-        where = f"{result.experiment} on {result.target}"
-        if result.verdict is not Verdict.PASS:
-            notes.append(Text.from_markup(f"[bold]{escape(where)}[/bold]: {escape(result.reason)}"))
-        if result.prediction_holds is False and result.predicted is not None:
-            missed = "; ".join(_missed(result, result.predicted))
-            basis = result.predicted.basis
-            notes.append(Text(f"{where}: prediction missed: {missed} ({basis})"))
+    for outcome in outcomes:
+        where = f"{outcome.experiment} on {outcome.target}"
+        if outcome.verdict is not Verdict.PASS:
+            reason = terminal_text(outcome.reason)
+            notes.append(Text.from_markup(f"[bold]{terminal_text(where)}[/bold]: {reason}"))
+        if (
+            isinstance(outcome, Result)
+            and outcome.prediction_holds is False
+            and outcome.predicted is not None
+        ):
+            missed = "; ".join(_missed(outcome, outcome.predicted))
+            basis = outcome.predicted.basis
+            told = terminal_text(f"{where}: prediction missed: {missed} ({basis})")
+            notes.append(Text.from_markup(told))
     return notes
 
 
@@ -157,7 +178,7 @@ def detail(result: Result) -> RenderableType:
     for column in ("source", "claim", "value", "holds"):
         evidence.add_column(column)
     for seen in result.evidence:
-        told = (escape(text) for text in (seen.source, seen.claim, seen.value))
+        told = (terminal_text(text) for text in (seen.source, seen.claim, seen.value))
         evidence.add_row(*told, "yes" if seen.holds else "NO")
     died = lost_line(result)
     lines = [f"Hypothesis: {result.hypothesis}", f"Reason: {result.reason}"]
