@@ -13,12 +13,13 @@ import numpy as np
 from harness.errors import LedgerError
 from harness.ledger import kernels
 from harness.ledger.records import Held, Ledger, Records, Told
-from harness.ledger.space import NOWHERE, Places, Ranks, Space, largest_dense
+from harness.ledger.space import Flags, Places, Ranks, Space, check_dense, largest_dense
 from harness.model import Counts
 
 # Positions are taken relative to a little before the first row's: later rows of a run lie
 # above it, and those of workers that were slower to commit a little below.
 _BELOW_FIRST = 1 << 30
+_FIRST_ROOM = 1024
 _PROBLEMS = (
     "",
     "an outcome is recorded for an event that was never intended",
@@ -39,9 +40,7 @@ def reconcile_compiled(told: Told, held: Held, not_measured: frozenset[str]) -> 
     Raises:
         LedgerError: the journals contradict themselves.
     """
-    events = len(told.intents)
-    lengths, ordered, top, largest = kernels.survey(told.intents, largest_dense(events))
-    space = Space(events, int(top) + 1, int(largest), lengths)
+    space, ordered = _survey(told.intents)
     at, twice = kernels.index_intents(told.intents, space.bases)
     if twice:
         raise LedgerError(
@@ -53,16 +52,28 @@ def reconcile_compiled(told: Told, held: Held, not_measured: frozenset[str]) -> 
     late = 0
     if held.positions_measured:
         late, _ = kernels.suspect(told.intents, at, rows.position, space.bases, ordered, state)
-    problem, places, acked_ns = kernels.read_outcomes(
-        told.outcomes, at, space.bases, state, late
-    )
-    if problem:
-        raise LedgerError(_PROBLEMS[problem])
+    places, acked_ns = _read_outcomes(space, told.outcomes, at, state, late)
     reordered = _reordered(space, told, at, rows.position, state, places, acked_ns)
     state[space.known_places(held.dead_lettered)] |= np.uint8(kernels.DEAD)
     state[space.known_places(held.pending)] |= np.uint8(kernels.PENDING)
     tally = kernels.classify(at, rows.position, space.bases, state).tolist()
     return _ledger(space, held, rows, state, tally, reordered, not_measured)
+
+
+def _survey(intents: Records) -> tuple[Space, Flags]:
+    """Return the space of the intents, and whose sequences come in the order of sending."""
+    bound, room, at = largest_dense(len(intents)), _FIRST_ROOM, 0
+    lengths, last = np.zeros(room, np.int64), np.full(room, np.iinfo(np.int64).min)
+    ordered = np.ones(room, np.bool_)
+    while (at := kernels.survey(intents, at, bound, lengths, last, ordered)) < len(intents):
+        producer, sequence = int(intents["producer"][at]), int(intents["sequence"][at])
+        check_dense(producer + 1, len(intents), "producers")
+        check_dense(sequence, len(intents), "sequences")
+        more = max(2 * len(lengths), producer + 1) - len(lengths)
+        lengths, last = np.pad(lengths, (0, more)), np.pad(last, (0, more))
+        ordered = np.pad(ordered, (0, more), constant_values=True)
+    count = int(np.flatnonzero(lengths)[-1]) + 1 if len(intents) else 0
+    return Space(len(intents), lengths[:count]), ordered
 
 
 def _read_rows(
@@ -87,6 +98,24 @@ def _read_rows(
     if held.positions_measured and len(foreign):
         foreign = foreign[np.argsort(rows["position"][foreign], kind="stable")]
     return _Rows(position, foreign, extra)
+
+
+def _read_outcomes(
+    space: Space, outcomes: Records, at: Ranks, state: kernels.States, late: int
+) -> tuple[Places, kernels.Int64s]:
+    """Learn what producers were told; return the acks of LATE events and their times."""
+    begin = found = 0
+    acks = np.empty(late, np.intp), np.empty(late, np.int64)
+    while begin < len(outcomes):
+        problem, begin, found = kernels.read_outcomes(
+            outcomes, begin, at, space.bases, state, acks, found
+        )
+        if problem:
+            raise LedgerError(_PROBLEMS[problem])
+        if begin < len(outcomes):
+            # Some were acked more than once.
+            acks = (np.pad(acks[0], (0, found + 1)), np.pad(acks[1], (0, found + 1)))
+    return acks[0][:found], acks[1][:found]
 
 
 def _ranks(rows: Records) -> Ranks:

@@ -1,7 +1,8 @@
 """The loops of the ledger, compiled: one pass over each input, a few bytes for each event.
 
-Only ``harness.ledger.compiled`` calls these. Everything is int64 inside: a uint64 beside an
-int64 would silently become a float. Compiled code is kept on disk, beside this file or
+Only ``harness.ledger.compiled`` calls these. A uint64 beside an int64 would silently
+become a float, so each is converted where they meet; indices that are unsigned spare the
+check for negative ones. Compiled code is kept on disk, beside this file or
 in Numba's own cache, so only the first use on a machine waits for the compiler.
 """
 
@@ -65,40 +66,52 @@ def _with_room(values: Int64s) -> Int64s:
 
 @_compiled
 def _place(producer: int, sequence: int, bases: Int64s) -> int:
-    """Return the place of an id, or -1 when it lies outside of what was minted."""
-    if producer < 0 or producer >= len(bases) - 1 or sequence < 0:
-        return -1
-    if sequence >= bases[producer + 1] - bases[producer]:
-        return -1
-    return int(bases[producer]) + sequence
+    """Return the place of an id, or -1 when it lies outside of what was minted.
+
+    Both numbers are unsigned, so that one comparison is enough: negative ones are huge.
+    """
+    if producer >= np.uint64(len(bases) - 1):
+        return np.int64(-1)
+    base = bases[producer]
+    if sequence >= np.uint64(bases[producer + np.uint64(1)] - base):
+        return np.int64(-1)
+    return base + np.int64(sequence)
 
 
 @_compiled
-def survey(intents: Records, bound: int) -> tuple[Int64s, npt.NDArray[np.bool_], int, int]:
-    """Return how many sequences each producer has, and whose come in the order of sending.
+def survey(
+    intents: Records,
+    begin: int,
+    bound: int,
+    lengths: Int64s,
+    last: Int64s,
+    ordered: npt.NDArray[np.bool_],
+) -> int:
+    """Learn how many sequences each producer has, and whose come in the order of sending.
 
-    Also the largest producer and sequence; numbers above ``bound`` are only looked at.
+    Args:
+        intents: are read from ``begin`` on.
+        begin: where to go on.
+        bound: the largest sequence that may be.
+        lengths, last, ordered: one entry for each producer there is room for: sequences,
+            time of the last one, and whether sequences and times came in order.
+
+    Returns:
+        The number of the first intent that does not fit, or how many intents there are.
     """
-    lengths, last = np.zeros(64, np.int64), np.zeros(64, np.int64)
-    ordered = np.ones(64, np.bool_)
-    top, largest = np.int64(-1), np.uint64(0)
-    for i in range(len(intents)):
-        producer, raw = np.int64(intents[i]["producer"]), intents[i]["sequence"]
-        top = max(top, producer)
-        largest = max(largest, raw)
-        if producer > bound or raw > np.uint64(bound):
-            continue
-        while producer >= len(lengths):
-            begin = len(lengths)
-            lengths, last = _with_room(lengths), _with_room(last)
-            lengths[begin:], last[begin:] = 0, 0
-            ordered = np.concatenate((ordered, np.ones(begin, np.bool_)))
-        sequence, sent = np.int64(raw), intents[i]["sent_ns"]
-        if sequence != lengths[producer] or (sequence > 0 and sent < last[producer]):
+    room, most = np.uint64(len(lengths)), np.uint64(bound)
+    for i in range(begin, len(intents)):
+        producer, sequence = np.uint64(intents[i]["producer"]), intents[i]["sequence"]
+        if producer >= room or sequence > most:
+            return i
+        sent, expected = intents[i]["sent_ns"], lengths[producer]
+        if sequence == np.uint64(expected) and sent >= last[producer]:
+            lengths[producer] = expected + 1
+        else:
             ordered[producer] = False
+            lengths[producer] = max(expected, np.int64(sequence) + 1)
         last[producer] = sent
-        lengths[producer] = max(lengths[producer], sequence + 1)
-    return lengths[: top + 1].copy(), ordered, top, largest
+    return len(intents)
 
 
 @_compiled
@@ -150,7 +163,9 @@ def read_rows(
             rank = rows[i]["position"] - low
             if rank < 0 or rank >= NOWHERE:
                 return position, foreign[:0], 0, False
-        place = _place(rows[i]["producer"], rows[i]["sequence"], bases)
+        place = _place(
+            np.uint64(rows[i]["producer"]), np.uint64(rows[i]["sequence"]), bases
+        )
         if place < 0 or at[place] == NOWHERE:
             if strangers == len(foreign):
                 foreign = _with_room(foreign)
@@ -221,37 +236,49 @@ def _by_time(intents: Records, at: Ranks) -> Int64s:
 
 @_compiled
 def read_outcomes(
-    outcomes: Records, at: Ranks, bases: Int64s, state: States, late: int
-) -> tuple[int, Places, Int64s]:
+    outcomes: Records,
+    begin: int,
+    at: Ranks,
+    bases: Int64s,
+    state: States,
+    acks: tuple[Places, Int64s],
+    found: int,
+) -> tuple[int, int, int]:
     """Go through the outcomes: the most binding one of each event, and the acks of LATE ones.
 
+    Args:
+        outcomes: are read from ``begin`` on.
+        begin: where to go on.
+        at: the index of each place's intent.
+        bases: the first place of each producer.
+        state: gets what each producer was told.
+        acks: places of LATE events and times of their acks, filled from ``found`` on.
+        found: how many acks there are already.
+
     Returns:
-        0, or 1 for an outcome without an intent and 2 for a status that does not exist; the
-        places of acks of LATE events, and their times.
+        The problem (0 for none, 1 for an outcome without an intent, 2 for a status that
+        does not exist), how far it came, and how many acks there are now. It ends early,
+        without a problem, when there is no more room for acks.
     """
-    places = np.empty(max(late, 1), np.int64)
-    done = np.empty(max(late, 1), np.int64)
-    found = 0
-    for i in range(len(outcomes)):
-        place = _place(
-            np.int64(outcomes[i]["producer"]), np.int64(outcomes[i]["sequence"]), bases
-        )
+    places, done = acks
+    for i in range(begin, len(outcomes)):
+        place = _place(np.uint64(outcomes[i]["producer"]), outcomes[i]["sequence"], bases)
         if place < 0 or at[place] == NOWHERE:
-            return 1, places[:0], done[:0]
+            return 1, i, found
         status = outcomes[i]["status"]
         if status > 2:
-            return 2, places[:0], done[:0]
+            return 2, i, found
         # Of ``Status``: unknown, acked, refused.
-        told = UNKNOWN if status == 0 else (ACKED if status == 1 else REFUSED)
+        told = np.uint8(UNKNOWN if status == 0 else (ACKED if status == 1 else REFUSED))
         before = state[place]
-        if told > before & TOLD:
-            state[place] = (before & ~np.uint8(TOLD)) | np.uint8(told)
         if told == ACKED and before & LATE:
             if found == len(places):
-                places, done = _with_room(places), _with_room(done)
+                return 0, i, found
             places[found], done[found] = place, outcomes[i]["done_ns"]
             found += 1
-    return 0, places[:found], done[:found]
+        if told > before & np.uint8(TOLD):
+            state[place] = (before & ~np.uint8(TOLD)) | told
+    return 0, len(outcomes), found
 
 
 @_compiled

@@ -32,21 +32,15 @@ class Space:
 
     Args:
         events: how many intents there are.
-        count: how many producers.
-        largest: the largest sequence.
         lengths: how many sequences each producer has.
 
     Raises:
         LedgerError: the ids have large gaps.
     """
 
-    def __init__(
-        self, events: int, count: int, largest: int, lengths: npt.NDArray[np.int64]
-    ) -> None:
-        _check_dense(count, events, "producers")
-        _check_dense(largest, events, "sequences")
-        _check_dense(int(lengths.sum()), events, "ids")
-        self.bases = np.zeros(count + 1, np.intp)
+    def __init__(self, events: int, lengths: npt.NDArray[np.int64]) -> None:
+        check_dense(int(lengths.sum()), events, "ids")
+        self.bases = np.zeros(len(lengths) + 1, np.intp)
         self.bases[1:] = np.cumsum(lengths)
         self._edges: list[int] = [int(base) for base in self.bases]
         self.size = self._edges[-1]
@@ -58,12 +52,12 @@ class Space:
         producers, sequences = intents["producer"], intents["sequence"]
         count = int(producers.max()) + 1 if len(intents) else 0
         largest = int(sequences.max()) if count else 0
-        _check_dense(count, len(intents), "producers")
-        _check_dense(largest, len(intents), "sequences")
+        check_dense(count, len(intents), "producers")
+        check_dense(largest, len(intents), "sequences")
         lengths = np.zeros(count, np.int64)
         for part in chunks(len(intents)):
             np.maximum.at(lengths, producers[part], sequences[part].astype(np.int64) + 1)
-        return cls(len(intents), count, largest, lengths)
+        return cls(len(intents), lengths)
 
     def places(self, ids: Records) -> Places:
         """Return the place of each id; -1 for those that were never minted."""
@@ -107,7 +101,8 @@ def largest_dense(events: int) -> int:
     return _LARGEST_GAP * events + _SLACK
 
 
-def _check_dense(largest: int, events: int, what: str) -> None:
+def check_dense(largest: int, events: int, what: str) -> None:
+    """Raise when a number is far above what so many events without gaps can reach."""
     if largest > largest_dense(events):
         raise LedgerError(
             f"the journals hold {events} events but {what} up to {largest}; "
