@@ -73,7 +73,7 @@ recover: $(READY) ## remove what a killed harness left behind
 .PHONY: lock
 lock: $(READY) ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes \
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --extra fast --universal --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements.lock
 	@$(BIN)/uv pip compile targets/dispatcher/requirements.in --constraint requirements.lock \
 		--universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \

@@ -161,9 +161,16 @@ def _next(good: float, bad: float, search: Search) -> float:
     return float(round(rate))
 
 
-def measured(
-    target: Target, runtime: str, seed: int, bounds: Bounds, search: Search, tried: list[Tried]
-) -> Capacity:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is measured, and where."""
+
+    target: str
+    runtime: str
+    seed: int
+
+
+def measured(asked: Asked, bounds: Bounds, search: Search, tried: list[Tried]) -> Capacity:
     """Draw the result from the rates that were tried."""
     held = [each.rate_per_s for each in tried if each.sustained]
     best = max(held, default=None)
@@ -176,9 +183,9 @@ def measured(
     else:
         limited_by = f"not shown, the load or the run gave out first: {lowest.why}"
     return Capacity(
-        target=target.name,
-        runtime=runtime,
-        seed=seed,
+        target=asked.target,
+        runtime=asked.runtime,
+        seed=asked.seed,
         sustained_per_s=best,
         failed_per_s=lowest.rate_per_s if lowest else None,
         limited_by=limited_by,
@@ -214,9 +221,7 @@ def weigh(rate_per_s: float, result: Result, folder: Path, bounds: Bounds) -> Tr
     p99_ms = result.load.latency_p99_ms if result.load else None
     harness_fault = _not_the_targets(result, rate_per_s)
     why = harness_fault or _breach(result, bounds, p99_ms, backlog_s)
-    return Tried(
-        rate_per_s, not why, why, not harness_fault, result.run_id, p99_ms, backlog_s
-    )
+    return Tried(rate_per_s, not why, why, not harness_fault, result.run_id, p99_ms, backlog_s)
 
 
 def _not_the_targets(result: Result, rate_per_s: float) -> str:
@@ -232,9 +237,7 @@ def _not_the_targets(result: Result, rate_per_s: float) -> str:
     return ""
 
 
-def _breach(
-    result: Result, bounds: Bounds, p99_ms: float | None, backlog_s: float | None
-) -> str:
+def _breach(result: Result, bounds: Bounds, p99_ms: float | None, backlog_s: float | None) -> str:
     counts = result.counts
     bad = {
         "lost": counts.lost,

@@ -49,7 +49,7 @@ def capacity(
     sustained, then closes in. Sustained is what loses, refuses and leaves open nothing,
     answers in time, and leaves no backlog. The result is saved under results/capacity/.
     """
-    from harness.capacity import Bounds, Search, cell_at, look, measured, weigh
+    from harness.capacity import Asked, Bounds, Search, cell_at, look, measured, weigh
     from harness.catalogue import Catalogue
 
     search = Search(start, most, hold, precision, limit)
@@ -72,7 +72,7 @@ def capacity(
         say(f"{rate_per_s:g} events/s: {told}")
         return tried
 
-    found = measured(loaded, chosen.name, seed, bounds, search, look(search, attempt))
+    found = measured(Asked(loaded.name, chosen.name, seed), bounds, search, look(search, attempt))
     path = catalogue.root / "results" / "capacity" / f"{loaded.name}-{chosen.name}.json"
     found.save(path)
     ERR.print(f"[dim]saved as {path}[/dim]")

@@ -6,7 +6,7 @@ its first row, and one byte of flags. Both ways are held to the same tests.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,13 +27,6 @@ _PROBLEMS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    position: Ranks
-    foreign: Places
-    extra: int
-
-
 def reconcile_compiled(told: Told, held: Held, not_measured: frozenset[str]) -> Ledger:
     """Put every event into its class.
 
@@ -47,17 +40,7 @@ def reconcile_compiled(told: Told, held: Held, not_measured: frozenset[str]) -> 
             f"{twice} events were intended twice under the same id; "
             "two load processes may have shared a shard number"
         )
-    state = np.zeros(space.size, np.uint8)
-    rows = _read_rows(space, told, held, at, state)
-    late = 0
-    if held.positions_measured:
-        late, _ = kernels.suspect(told.intents, at, rows.position, space.bases, ordered, state)
-    places, acked_ns = _read_outcomes(space, told.outcomes, at, state, late)
-    reordered = _reordered(space, told, at, rows.position, state, places, acked_ns)
-    state[space.known_places(held.dead_lettered)] |= np.uint8(kernels.DEAD)
-    state[space.known_places(held.pending)] |= np.uint8(kernels.PENDING)
-    tally = kernels.classify(at, rows.position, space.bases, state).tolist()
-    return _ledger(space, held, rows, state, tally, reordered, not_measured)
+    return _Work(told, held, space, ordered, at).ledger(not_measured)
 
 
 def _survey(intents: Records) -> tuple[Space, Flags]:
@@ -76,46 +59,122 @@ def _survey(intents: Records) -> tuple[Space, Flags]:
     return Space(len(intents), lengths[:count]), ordered
 
 
-def _read_rows(
-    space: Space, told: Told, held: Held, at: Ranks, state: kernels.States
-) -> _Rows:
-    rows = held.rows
-    ranks, low = np.empty(0, np.uint32), 0
-    if not held.positions_measured:
-        ranks = np.arange(len(rows), dtype=np.uint32)
-    elif len(rows):
-        low = max(int(rows["position"][0]) - _BELOW_FIRST, np.iinfo(np.int64).min)
-    for attempt in (ranks, None):
-        if attempt is None:
+@dataclass(slots=True)
+class _Work:
+    """One reconciliation on its way; each step adds its bits to ``state``."""
+
+    told: Told
+    held: Held
+    space: Space
+    ordered: Flags
+    at: Ranks
+    state: kernels.States = field(init=False)
+    position: Ranks = field(init=False)
+    foreign: Places = field(init=False)
+    extra_rows: int = 0
+
+    def __post_init__(self) -> None:
+        self.state = np.zeros(self.space.size, np.uint8)
+
+    def ledger(self, not_measured: frozenset[str]) -> Ledger:
+        """Go through rows, outcomes and dead letters, and name what they show."""
+        self._read_rows()
+        reordered = self._reordered(*self._read_outcomes(self._suspects()))
+        for bit, ids in (
+            (kernels.DEAD, self.held.dead_lettered),
+            (kernels.PENDING, self.held.pending),
+        ):
+            self.state[self.space.known_places(ids)] |= np.uint8(bit)
+        found = kernels.classify(self.at, self.position, self.space.bases, self.state)
+        return self._named(found.tolist(), reordered, not_measured)
+
+    def _read_rows(self) -> None:
+        rows, measured = self.held.rows, self.held.positions_measured
+        ranks, low = np.empty(0, np.uint32), 0
+        if not measured:
+            ranks = np.arange(len(rows), dtype=np.uint32)
+        elif len(rows):
+            low = max(int(rows["position"][0]) - _BELOW_FIRST, np.iinfo(np.int64).min)
+        if not self._read(ranks, low):
             # Positions too far apart for 32 bits: their ranks are not.
-            ranks = _ranks(rows)
-            state[:] = 0
-        position, foreign, extra, fitted = kernels.read_rows(
-            rows, ranks, low, told.intents, at, space.bases, state, held.hashes_measured
-        )
-        if fitted:
-            break
-    if held.positions_measured and len(foreign):
-        foreign = foreign[np.argsort(rows["position"][foreign], kind="stable")]
-    return _Rows(position, foreign, extra)
+            self.state[:] = 0
+            self._read(_ranks(rows), 0)
+        if measured and len(self.foreign):
+            order = np.argsort(rows["position"][self.foreign], kind="stable")
+            self.foreign = self.foreign[order]
 
-
-def _read_outcomes(
-    space: Space, outcomes: Records, at: Ranks, state: kernels.States, late: int
-) -> tuple[Places, kernels.Int64s]:
-    """Learn what producers were told; return the acks of LATE events and their times."""
-    begin = found = 0
-    acks = np.empty(late, np.intp), np.empty(late, np.int64)
-    while begin < len(outcomes):
-        problem, begin, found = kernels.read_outcomes(
-            outcomes, begin, at, space.bases, state, acks, found
+    def _read(self, ranks: Ranks, low: int) -> bool:
+        self.position, self.foreign, self.extra_rows, fitted = kernels.read_rows(
+            self.held.rows,
+            ranks,
+            low,
+            self.told.intents,
+            self.at,
+            self.space.bases,
+            self.state,
+            self.held.hashes_measured,
         )
-        if problem:
-            raise LedgerError(_PROBLEMS[problem])
-        if begin < len(outcomes):
-            # Some were acked more than once.
-            acks = (np.pad(acks[0], (0, found + 1)), np.pad(acks[1], (0, found + 1)))
-    return acks[0][:found], acks[1][:found]
+        return fitted
+
+    def _suspects(self) -> int:
+        """Mark what may have been overtaken or have overtaken; count the former."""
+        if not self.held.positions_measured:
+            return 0
+        return kernels.suspect(
+            self.told.intents, self.at, self.position, self.space.bases, self.ordered, self.state
+        )
+
+    def _read_outcomes(self, late: int) -> tuple[Places, kernels.Int64s]:
+        """Learn what producers were told; return the acks of LATE events and their times."""
+        outcomes, begin, found = self.told.outcomes, 0, 0
+        acks = np.empty(late, np.intp), np.empty(late, np.int64)
+        while begin < len(outcomes):
+            problem, begin, found = kernels.read_outcomes(
+                outcomes, begin, self.at, self.space.bases, self.state, acks, found
+            )
+            if problem:
+                raise LedgerError(_PROBLEMS[problem])
+            if begin < len(outcomes):
+                # Some were acked more than once.
+                acks = (np.pad(acks[0], (0, found + 1)), np.pad(acks[1], (0, found + 1)))
+        return acks[0][:found], acks[1][:found]
+
+    def _reordered(self, late: Places, acked_ns: kernels.Int64s) -> Places:
+        """Return the events that overtook an earlier acked one of their producer."""
+        if not len(late):
+            return np.empty(0, np.intp)
+        early = np.flatnonzero(self.state & np.uint8(kernels.EARLY))
+        sent_ns = self.told.intents["sent_ns"][self.at[early]]
+        by, of = self.space.producers(early), self.space.producers(late)
+        in_order, by_ack = np.lexsort((sent_ns, by)), np.lexsort((acked_ns, of))
+        found = kernels.overtaking(
+            of[by_ack],
+            acked_ns[by_ack],
+            self.position[late[by_ack]],
+            by[in_order],
+            sent_ns[in_order],
+            self.position[early[in_order]],
+        )
+        return np.asarray(early[in_order][found], np.intp)
+
+    def _named(self, tally: list[int], reordered: Places, not_measured: frozenset[str]) -> Ledger:
+        def named(bit: int, entry: int) -> Records:
+            return self.space.ids(kernels.marked(self.state, bit, tally[entry]))
+
+        return Ledger(
+            counts=_counts(tally, len(reordered), len(self.foreign)),
+            not_measured=not_measured,
+            lost=named(kernels.LOST, kernels.LOST_N),
+            duplicated=named(kernels.DUPLICATED, kernels.DUPLICATED_N),
+            corrupted=named(kernels.CORRUPTED, kernels.CORRUPTED_N),
+            reordered=self.space.ids(reordered),
+            resurrected=named(kernels.RESURRECTED, kernels.RESURRECTED_N),
+            unexpected=self.held.rows[self.foreign],
+            extra_rows=self.extra_rows,
+            lost_prefix=tally[kernels.PREFIX_N],
+            lost_middle=tally[kernels.MIDDLE_N],
+            lost_suffix=tally[kernels.SUFFIX_N],
+        )
 
 
 def _ranks(rows: Records) -> Ranks:
@@ -125,61 +184,6 @@ def _ranks(rows: Records) -> Ranks:
     ranks = np.zeros(len(rows), np.uint32)
     ranks[order[1:]] = np.cumsum(positions[1:] != positions[:-1], dtype=np.uint32)
     return ranks
-
-
-def _reordered(
-    space: Space,
-    told: Told,
-    at: Ranks,
-    position: Ranks,
-    state: kernels.States,
-    late: Places,
-    acked_ns: kernels.Int64s,
-) -> Places:
-    """Return the events that overtook an earlier acked one of their producer."""
-    if not len(late):
-        return np.empty(0, np.intp)
-    early = np.flatnonzero(state & np.uint8(kernels.EARLY))
-    sent_ns = told.intents["sent_ns"][at[early]]
-    by, of = space.producers(early), space.producers(late)
-    in_order, by_ack = np.lexsort((sent_ns, by)), np.lexsort((acked_ns, of))
-    found = kernels.overtaking(
-        of[by_ack],
-        acked_ns[by_ack],
-        position[late[by_ack]],
-        by[in_order],
-        sent_ns[in_order],
-        position[early[in_order]],
-    )
-    return np.asarray(early[in_order][found], np.intp)
-
-
-def _ledger(
-    space: Space,
-    held: Held,
-    rows: _Rows,
-    state: kernels.States,
-    tally: list[int],
-    reordered: Places,
-    not_measured: frozenset[str],
-) -> Ledger:
-    def named(bit: int, entry: int) -> Records:
-        return space.ids(kernels.marked(state, bit, tally[entry]))
-
-    return Ledger(
-        counts=_counts(tally, len(reordered), len(rows.foreign)),
-        not_measured=not_measured,
-        lost=named(kernels.LOST, kernels.LOST_N),
-        duplicated=named(kernels.DUPLICATED, kernels.DUPLICATED_N),
-        corrupted=named(kernels.CORRUPTED, kernels.CORRUPTED_N),
-        reordered=space.ids(reordered),
-        resurrected=named(kernels.RESURRECTED, kernels.RESURRECTED_N),
-        unexpected=held.rows[rows.foreign],
-        extra_rows=rows.extra,
-        lost_prefix=tally[kernels.PREFIX_N],
-        lost_middle=tally[kernels.MIDDLE_N],
-        lost_suffix=tally[kernels.SUFFIX_N],
-    )
 
 
 def _counts(tally: list[int], reordered: int, unexpected: int) -> Counts:

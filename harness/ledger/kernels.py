@@ -9,16 +9,21 @@ in Numba's own cache, so only the first use on a machine waits for the compiler.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-import numba  # type: ignore[import-untyped]
+import numba
 import numpy as np
 import numpy.typing as npt
 
 from harness.ledger.space import NOWHERE, Places, Ranks
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., Any])
-_compiled: Callable[[_Kernel], _Kernel] = numba.njit(cache=True, nogil=True)
+
+
+def _compiled(kernel: _Kernel) -> _Kernel:
+    # What comes back is called like the function it was made from.
+    return cast("_Kernel", numba.njit(cache=True, nogil=True)(kernel))
+
 
 Int64s = npt.NDArray[np.int64]
 States = npt.NDArray[np.uint8]
@@ -65,7 +70,7 @@ def _with_room(values: Int64s) -> Int64s:
 
 
 @_compiled
-def _place(producer: int, sequence: int, bases: Int64s) -> int:
+def _place(producer: np.uint64, sequence: np.uint64, bases: Int64s) -> np.int64:
     """Return the place of an id, or -1 when it lies outside of what was minted.
 
     Both numbers are unsigned, so that one comparison is enough: negative ones are huge.
@@ -75,7 +80,7 @@ def _place(producer: int, sequence: int, bases: Int64s) -> int:
     base = bases[producer]
     if sequence >= np.uint64(bases[producer + np.uint64(1)] - base):
         return np.int64(-1)
-    return base + np.int64(sequence)
+    return np.int64(base + np.int64(sequence))
 
 
 @_compiled
@@ -93,8 +98,9 @@ def survey(
         intents: are read from ``begin`` on.
         begin: where to go on.
         bound: the largest sequence that may be.
-        lengths, last, ordered: one entry for each producer there is room for: sequences,
-            time of the last one, and whether sequences and times came in order.
+        lengths: for each producer there is room for, how many sequences it has.
+        last: and when its last event was sent.
+        ordered: and whether sequences and times came in order.
 
     Returns:
         The number of the first intent that does not fit, or how many intents there are.
@@ -163,9 +169,7 @@ def read_rows(
             rank = rows[i]["position"] - low
             if rank < 0 or rank >= NOWHERE:
                 return position, foreign[:0], 0, False
-        place = _place(
-            np.uint64(rows[i]["producer"]), np.uint64(rows[i]["sequence"]), bases
-        )
+        place = _place(np.uint64(rows[i]["producer"]), np.uint64(rows[i]["sequence"]), bases)
         if place < 0 or at[place] == NOWHERE:
             if strangers == len(foreign):
                 foreign = _with_room(foreign)
@@ -189,32 +193,29 @@ def suspect(
     bases: Int64s,
     ordered: npt.NDArray[np.bool_],
     state: States,
-) -> tuple[int, int]:
-    """Mark LATE and EARLY, and return how many there are of each.
+) -> int:
+    """Mark LATE and EARLY, and return how many are LATE.
 
     Whatever is reordered is EARLY, and what it has overtaken is LATE; where order is kept
     both are few.
     """
-    late = early = 0
+    late = 0
     for producer in range(len(bases) - 1):
         begin, end = bases[producer], bases[producer + 1]
-        if ordered[producer]:
-            order = np.empty(0, np.int64)
-        else:
-            order = _by_time(intents, at[begin:end])
+        kept = ordered[producer]
+        order = np.empty(0, np.int64) if kept else _by_time(intents, at[begin:end])
         latest = np.int64(-1)
         for step in range(end - begin):
-            place = begin + (step if ordered[producer] else order[step])
+            place = begin + (step if kept else order[step])
             rank = np.int64(position[place])
             if rank == NOWHERE:
                 continue
             if rank < latest:
                 state[place] |= EARLY
-                early += 1
             latest = max(latest, rank)
         earliest = np.int64(NOWHERE)
         for step in range(end - begin - 1, -1, -1):
-            place = begin + (step if ordered[producer] else order[step])
+            place = begin + (step if kept else order[step])
             rank = np.int64(position[place])
             if rank == NOWHERE:
                 continue
@@ -222,7 +223,7 @@ def suspect(
                 state[place] |= LATE
                 late += 1
             earliest = min(earliest, rank)
-    return late, early
+    return late
 
 
 @_compiled
@@ -293,8 +294,12 @@ def overtaking(
     """Return which EARLY events were sent after the ack of one persisted after them.
 
     Args:
-        producers, acked_ns, late_ranks: of the LATE events, by producer and time.
-        by, sent_ns, early_ranks: of the EARLY ones, by producer and time.
+        producers: of the LATE events, ordered by producer and time of the ack.
+        acked_ns: their acks.
+        late_ranks: their ranks among the rows.
+        by: the producers of the EARLY events, ordered by producer and time of sending.
+        sent_ns: when those were sent.
+        early_ranks: their ranks among the rows.
     """
     found = np.zeros(len(by), np.bool_)
     i, latest = 0, np.int64(-1)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness.capacity import (
     MOST_RUNS,
+    Asked,
     Bounds,
     Search,
     Tried,
@@ -21,6 +22,7 @@ from harness.catalogue import Catalogue
 from harness.errors import UsageError
 from harness.model import Counts, Verdict
 from harness.result import LoadFigures, Result
+from harness.target import Target
 
 
 def _tried(rate: float, *, sustained: bool, target: bool = True) -> Tried:
@@ -45,7 +47,7 @@ def test_one_hiccup_does_not_decide() -> None:
         lambda rate: _tried(rate, sustained=not next(failures, False)),
     )
     assert [t.sustained for t in tried] == [False, True]
-    found = measured(_target(), "local", 1, Bounds(), Search(), tried)
+    found = measured(Asked("channel", "local", 1), Bounds(), Search(), tried)
     assert (found.sustained_per_s, found.failed_per_s) == (100, None)
 
 
@@ -59,7 +61,7 @@ def test_a_search_that_cannot_end_is_refused(bad: dict[str, float]) -> None:
         Search(**bad)
 
 
-def _target() -> object:
+def _target() -> Target:
     return Catalogue.here().target("channel")
 
 
@@ -109,7 +111,7 @@ def test_what_breaks_a_bound_is_named(
 
 def test_what_the_load_could_not_offer_is_no_limit_of_the_target(tmp_path: Path) -> None:
     tried = [_tried(100, sustained=True), _tried(200, sustained=False, target=False)]
-    found = measured(_target(), "local", 1, Bounds(), Search(), tried)
+    found = measured(Asked("channel", "local", 1), Bounds(), Search(), tried)
     assert found.limited_by.startswith("not shown")
     found.save(tmp_path / "deep" / "x.json")
     assert json.loads((tmp_path / "deep" / "x.json").read_text())["sustained_per_s"] == 100
