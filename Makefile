@@ -40,7 +40,11 @@ check: $(READY) ## ruff, mypy strict and the import directions
 
 .PHONY: bench
 bench: $(READY) ## measure the instrument beside its peers, as ratios within one run
-	@$(BIN)/python -m bench.reconcile $(ARGS)
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: bench-%
+bench-%: $(READY) ## measure one part: startup reconcile readback load dispatcher
+	@$(BIN)/python -m bench $* $(ARGS)
 
 .PHONY: list
 list: $(READY) ## show experiments and targets
