@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from importlib import import_module
 
 from rich.console import Console
 
 from bench import PARTS
-from importlib import import_module
 
 
 def main() -> None:

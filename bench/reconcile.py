@@ -32,6 +32,7 @@ DOUBLED_PER_MILLION = 30
 SWAPPED_PER_MILLION = 50
 FOREIGN_ROWS = 7
 
+
 def history(events: int, seed: int) -> tuple[Told, Held]:
     """Return a history in which known numbers of events are lost, doubled and invented."""
     random = np.random.default_rng(seed)

@@ -94,10 +94,10 @@ class Report:
 
         mpl.use("svg")
         mpl.rcParams["svg.hashsalt"] = self.name
-        from matplotlib import pyplot  # noqa: PLC0415 - after the backend is chosen
+        from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
 
         units = list(dict.fromkeys(row.unit for row in self.rows))
-        figure, axes = pyplot.subplots(len(units), figsize=(7, 0.6 + 0.45 * len(self.rows)))
+        figure, axes = plt.subplots(len(units), figsize=(7, 0.6 + 0.45 * len(self.rows)))
         for axis, unit in zip([axes] if len(units) == 1 else axes, units, strict=True):
             rows = [row for row in self.rows if row.unit == unit][::-1]
             bars = axis.barh([row.contender for row in rows], [row.median for row in rows])
@@ -107,7 +107,7 @@ class Report:
         figure.suptitle(self.title)
         figure.tight_layout()
         figure.savefig(RESULTS / f"{self.name}.svg", metadata={"Date": None})
-        pyplot.close(figure)
+        plt.close(figure)
 
 
 _HEAD = ("contender", "does", "median", "unit", "ours is times better", "also")

@@ -14,7 +14,7 @@ from targets.dispatcher.events import Event
 LOG = logging.getLogger(__name__)
 
 # No unique constraint and no ON CONFLICT: an event delivered twice must stay visible.
-_SCHEMA = """
+SCHEMA = """
 select pg_advisory_xact_lock(815);
 create table if not exists notice (
     id bigserial primary key,
@@ -94,7 +94,7 @@ class Store:
         """
         await self.pool.open()
         async with self.pool.connection() as connection, connection.transaction():
-            await connection.execute(_SCHEMA)
+            await connection.execute(SCHEMA)
 
     async def insert(self, event: Event) -> None:
         """Insert one notice; with others where batches are asked for."""
