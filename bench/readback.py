@@ -37,8 +37,10 @@ def run(rounds: int, say: Callable[[str], None]) -> Report:
         say(f"making {ALL:,} rows")
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(_MAKE)
+            connection.execute(f"create unlogged table few as table held limit {ROWS}".encode())
             connection.execute("vacuum analyze held")
-        some = f"{QUERY} where position < {ROWS}"
+            connection.execute("vacuum analyze few")
+        some = QUERY.replace("held", "few")
         ways: dict[str, Callable[[], int]] = {
             "COPY binary into arrays": lambda: _by_auditor(url, some),
             "COPY text, pandas": lambda: _by_text(url, some),
