@@ -45,8 +45,11 @@ check: $(READY) ## ruff, mypy strict and the import directions
 
 .PHONY: bench
 bench: $(READY) ## measure the instrument beside its peers, as ratios within one run
-	@$(BIN)/python -m bench.reconcile $(ARGS)
-	@$(BIN)/python -m bench.stages
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: bench-%
+bench-%: $(READY) ## measure one part: startup reconcile readback load dispatcher stages
+	@$(BIN)/python -m bench $* $(ARGS)
 
 .PHONY: prevented-faults
 prevented-faults: $(READY) ## prevent each fault silently, and write docs/prevented-faults.md
@@ -94,8 +97,9 @@ recover: $(READY) ## remove what a killed harness left behind
 
 .PHONY: lock
 lock: $(READY) ## resolve the dependencies anew into requirements.lock
-	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --generate-hashes \
+	@echo uv | $(BIN)/uv pip compile - --universal --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --quiet --upgrade -o bootstrap.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --extra bench --extra fast --universal --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements.lock
 	@$(BIN)/uv pip compile targets/dispatcher/requirements.in --constraint requirements.lock \
 		--universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
@@ -111,13 +115,17 @@ $(READY): $(LOCKED) pyproject.toml
 	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
-$(LOCKED): requirements.lock
+$(LOCKED): requirements.lock bootstrap.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is missing or older than 3.11; name a newer one: make PYTHON=python3.12 ..." >&2; exit 4; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 		{ echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 4; }
 	@echo "virtual environment: $$($(PYTHON) --version), $$(grep -c == requirements.lock) packages with checked hashes" >&2
 	@rm -rf .venv && $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock \
-		| awk '/^Collecting/{printf "." > "/dev/stderr"} /^Installing/{printf " installing" > "/dev/stderr"} END{print "" > "/dev/stderr"}'
+	@$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r bootstrap.lock
+	@# uv takes a fifth of pip's time; it is told of the index that pip is configured for.
+	@index="$${PIP_INDEX_URL:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null || true)}"; \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	$(BIN)/uv pip install --python $(BIN)/python --system-certs --require-hashes \
+		-r requirements.lock 2>&1 | grep -v '^ +' >&2
 	@touch $(LOCKED)

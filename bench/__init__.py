@@ -1,1 +1,3 @@
-"""The instrument beside its peers, as ratios within one run."""
+"""The instrument beside what people would use instead, as ratios within one run."""
+
+PARTS = ("startup", "reconcile", "readback", "load", "dispatcher", "stages")

@@ -1,15 +1,14 @@
-"""Reconciling many events: the ledger beside a pandas merge and Python sets.
+"""Reconciling many events: the ledger beside DuckDB, pandas and Python sets.
 
-Each contender gets the same events in a process of its own, in turn, for several rounds;
-medians and ratios are reported. Memory is what the process's peak rose by after the input
-was there. Run as ``python -m bench.reconcile``.
+Each contender gets the same events in a process of its own, in turn, for several rounds.
+Memory is what the process's peak rose by after the input was there. The time of DuckDB
+begins with the arrays and so holds its scan of them, as that of all others does.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -17,26 +16,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from harness.environment import machine, packages
-from harness.ledger.reconcile import reconcile
+from bench.report import Report, Row, at_least, at_most, median
+from harness.ledger import reconcile as ledger
+from harness.ledger.reconcile import reconcile, reconcile_by_arrays
 from harness.ledger.records import INTENT, OUTCOME, PAIR, ROW, Held, Told
 from harness.model import Status
 
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "bench"
+NAME = "reconcile"
+EVENTS, FEWER, MORE = 10_000_000, 1_000_000, 100_000_000
+LARGE_ROUNDS = 5
 PRODUCERS = 64
 LOST_PER_MILLION = 50
 DOUBLED_PER_MILLION = 30
 SWAPPED_PER_MILLION = 50
 FOREIGN_ROWS = 7
-
-CLASSES = {
-    "ledger": "all of the ledger",
-    "pandas": "lost, unexpected, duplicated",
-    "sets": "lost, unexpected, duplicated",
-}
 
 
 def history(events: int, seed: int) -> tuple[Told, Held]:
@@ -82,6 +76,41 @@ def by_ledger(told: Told, held: Held) -> tuple[int, int, int]:
     return counts.lost, counts.unexpected, counts.duplicated
 
 
+def by_arrays(told: Told, held: Held) -> tuple[int, int, int]:
+    """Return the same by the ledger in NumPy, as where Numba is missing."""
+    counts = reconcile_by_arrays(told, held).counts
+    return counts.lost, counts.unexpected, counts.duplicated
+
+
+def by_duckdb(told: Told, held: Held) -> tuple[int, int, int]:
+    """Return lost, unexpected and duplicated by anti-joins, on one thread as the others."""
+    import duckdb  # noqa: PLC0415 - only this contender pays for it
+
+    ids = ("producer", "sequence")
+    sent = {name: told.intents[name].astype(np.int64) for name in ids}
+    rows = {name: np.ascontiguousarray(held.rows[name]) for name in ids}
+    with duckdb.connect() as connection:
+        connection.execute("set threads = 1")
+        connection.register("sent", sent)
+        connection.register("held", rows)
+        found = connection.execute(
+            """
+            with grouped as (
+                select producer, sequence, count(*) as n from held group by all
+            ), joined as (
+                select s.producer as sent, g.n
+                from sent s full join grouped g using (producer, sequence)
+            )
+            select count(*) filter (n is null),
+                   coalesce(sum(n) filter (sent is null), 0),
+                   count(*) filter (sent is not null and n > 1)
+            from joined
+            """
+        ).fetchone()
+    lost, unexpected, doubled = (int(value) for value in found or ())
+    return lost, unexpected, doubled
+
+
 def by_pandas(told: Told, held: Held) -> tuple[int, int, int]:
     """Return lost, unexpected and duplicated by an outer merge."""
     import pandas as pd  # noqa: PLC0415 - only this contender pays for it
@@ -115,18 +144,27 @@ def by_sets(told: Told, held: Held) -> tuple[int, int, int]:
     return len(sent) - len(seen), unexpected, len(doubled)
 
 
+Measured = dict[str, float | list[int]]
+
 CONTENDERS: dict[str, Callable[[Told, Held], tuple[int, int, int]]] = {
     "ledger": by_ledger,
+    "ledger without Numba": by_arrays,
+    "DuckDB": by_duckdb,
     "pandas": by_pandas,
     "sets": by_sets,
 }
 
 
-def measure(name: str, events: int, seed: int) -> dict[str, float | list[int]]:
+def measure(name: str, events: int, seed: int, times: int) -> list[Measured]:
     """Run one contender in this process; seconds, MiB above the input, and its answer."""
-    # A first small run, so that imports are not measured.
+    # A first small run, so that imports are not measured; by the way of the large one.
+    ledger.COMPILED_FROM = 0
     CONTENDERS[name](*history(1000, seed))
     told, held = history(events, seed)
+    return [_once(name, told, held) for _ in range(times)]
+
+
+def _once(name: str, told: Told, held: Held) -> Measured:
     # From here on the kernel counts the peak anew, without what making the input took.
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     resident_kib = _status_kib("VmRSS")
@@ -142,120 +180,97 @@ def _status_kib(field: str) -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field))
 
 
-def _in_a_process(name: str, events: int, seed: int) -> dict[str, float | list[int]]:
+def _in_a_process(name: str, events: int, seed: int, times: int = 1) -> list[Measured]:
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "bench.reconcile", "--only", name),
+            *(sys.executable, "-m", "bench.reconcile", "--only", name, "--times", str(times)),
             *("--events", str(events), "--seed", str(seed)),
         ],
         capture_output=True,
         text=True,
         check=True,
     )
-    measured: dict[str, float | list[int]] = json.loads(done.stdout)
+    measured: list[Measured] = json.loads(done.stdout)
     return measured
 
 
-def run(events: int, rounds: int, seed: int, say: Callable[[str], None]) -> dict[str, object]:
-    """Measure all contenders in turn and return the report.
+def run(rounds: int, say: Callable[[str], None], seed: int = 1) -> Report:
+    """Measure all contenders in turn, at three sizes.
 
     Raises:
         RuntimeError: two contenders disagree about the same events.
     """
-    found: dict[str, list[dict[str, float | list[int]]]] = {name: [] for name in CONTENDERS}
+    at = {events: _compare(events, rounds, seed, say) for events in (FEWER, EVENTS)}
+    say(f"ledger, {MORE:,} events")
+    large = _in_a_process("ledger", MORE, seed, LARGE_ROUNDS)
+    ours = {events: median(_field(found["ledger"], "seconds")) for events, found in at.items()}
+    ours[MORE] = median(_field(large, "seconds"))
+    rows = [
+        _row(name, events, runs, ours[events])
+        for events, found in at.items()
+        for name, runs in found.items()
+    ]
+    rows.append(_row("ledger", MORE, large, ours[MORE]))
+    base = ours[EVENTS]
+    return Report(
+        NAME,
+        "Reconciling many events",
+        "All contenders get the same arrays and must find the same events.",
+        rounds,
+        rows,
+        [
+            at_least("times as fast as pandas", _times(at[EVENTS]["pandas"], base), 20),
+            at_least("times as fast as DuckDB", _times(at[EVENTS]["DuckDB"], base), 8),
+            at_most("seconds for 100 million", ours[MORE], 8),
+            at_most("MiB above the input for 100 million", median(_field(large, "mib")), 1024),
+            at_most("times as long for 100 million as for 10", ours[MORE] / base, 13),
+        ],
+    )
+
+
+def _compare(
+    events: int, rounds: int, seed: int, say: Callable[[str], None]
+) -> dict[str, list[Measured]]:
+    found: dict[str, list[Measured]] = {name: [] for name in CONTENDERS}
     for number in range(rounds):
         for name in CONTENDERS:
-            say(f"round {number + 1} of {rounds}: {name}")
-            found[name].append(_in_a_process(name, events, seed))
+            say(f"round {number + 1} of {rounds}: {name}, {events:,} events")
+            found[name] += _in_a_process(name, events, seed)
     answers = {name: {str(m["answer"]) for m in runs} for name, runs in found.items()}
     if len(set.union(*answers.values())) != 1:
         raise RuntimeError(f"the contenders disagree: {answers}")
-    base = _median(found["ledger"], "seconds")
-    return {
-        "events": events,
-        "rounds": rounds,
-        "seed": seed,
-        "machine": machine(),
-        "packages": packages() | {"pandas": _version("pandas")},
-        "rows": [
-            {
-                "contender": name,
-                "finds": CLASSES[name],
-                "seconds": round(_median(runs, "seconds"), 3),
-                "times_the_ledger": round(_median(runs, "seconds") / base, 1),
-                "mib_above_input": round(_median(runs, "mib")),
-            }
-            for name, runs in found.items()
-        ],
-    }
+    return found
 
 
-def _median(runs: list[dict[str, float | list[int]]], field: str) -> float:
-    return statistics.median(float(str(run[field])) for run in runs)
+def _row(name: str, events: int, runs: list[Measured], ours: float) -> Row:
+    finds = "every class" if name.startswith("ledger") else "lost, unexpected, duplicated"
+    return Row(
+        f"{name}, {events // 1_000_000} M",
+        finds,
+        round(median(_field(runs, "seconds")), 4),
+        "seconds",
+        round(_times(runs, ours), 2),
+        f"{median(_field(runs, 'mib')):.0f} MiB above the input",
+    )
 
 
-def _version(package: str) -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - used once
-
-    return version(package)
+def _times(runs: list[Measured], ours: float) -> float:
+    return median(_field(runs, "seconds")) / ours
 
 
-def save(report: dict[str, object]) -> None:
-    """Write the report as JSON and as a Markdown table."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(report, indent=2)
-    (RESULTS / "reconcile.json").write_text(text + "\n", encoding="utf-8")
-    (RESULTS / "reconcile.md").write_text(_markdown(report), encoding="utf-8")
-
-
-def _markdown(report: dict[str, object]) -> str:
-    told, versions = report["machine"], report["packages"]
-    lines = [
-        "# Reconciling many events",
-        "",
-        (
-            f"{report['events']:,} events, {report['rounds']} alternating rounds, medians, "
-            f"seed {report['seed']}. Generated by `make bench`."
-        ),
-        "",
-        "| contender | finds | seconds | times the ledger | MiB above the input |",
-        "|---|---|---:|---:|---:|",
-        *(
-            "| " + " | ".join(str(value) for value in row.values()) + " |"
-            for row in _rows_of(report)
-        ),
-        "",
-        f"Machine: {told}",
-        "",
-        f"Versions: {versions}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _rows_of(report: dict[str, object]) -> list[dict[str, object]]:
-    rows = report["rows"]
-    return rows if isinstance(rows, list) else []
+def _field(runs: list[Measured], name: str) -> list[float]:
+    return [float(str(run[name])) for run in runs]
 
 
 def main() -> None:
-    """Run the bench from the command line."""
+    """Measure one contender, for ``run`` above."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=10_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--events", type=int, default=EVENTS)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", choices=CONTENDERS, help="measure one, in this process")
+    parser.add_argument("--times", type=int, default=1)
+    parser.add_argument("--only", choices=CONTENDERS, required=True)
     asked = parser.parse_args()
-    if asked.only:
-        json.dump(measure(asked.only, asked.events, asked.seed), sys.stdout)
-        return
-    progress = Console(stderr=True)
-    report = run(asked.events, asked.rounds, asked.seed, progress.print)
-    save(report)
-    rows = _rows_of(report)
-    table = Table(*rows[0], title=f"Reconciling {asked.events:,} events", title_justify="left")
-    for row in rows:
-        table.add_row(*map(str, row.values()))
-    Console().print(table)
+    json.dump(measure(asked.only, asked.events, asked.seed, asked.times), sys.stdout)
 
 
 if __name__ == "__main__":

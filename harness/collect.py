@@ -28,6 +28,12 @@ _COPY_HEADER = b"PGCOPY\n\xff\r\n\x00"
 _COPY_HEADER_BYTES = 19
 _TRAILER = struct.pack(">h", -1)
 
+# A timestamp travels as it is stored, in microseconds since 2000; making a number of it on
+# the server would take ten times as long. Beyond some centuries it is not a time of a run.
+_TIME = "coalesce((persisted_at)::timestamptz, '1970-01-01 00:00:00+00'::timestamptz)"
+_EPOCH_US = 946_684_800_000_000
+_FAR_US = 7_000_000_000_000_000
+
 # An id that is not a number, or is missing, cannot be one that was sent.
 _FOREIGN = -1
 
@@ -155,7 +161,8 @@ class Auditor:
             self._url,
             autocommit=True,
             connect_timeout=CONNECT_S,
-            options=f"-c statement_timeout={STATEMENT_MS}",
+            # Timestamps without a zone are read as UTC.
+            options=f"-c statement_timeout={STATEMENT_MS} -c timezone=UTC",
         )
 
     def _reading(self) -> psycopg.Connection[tuple[object, ...]]:
@@ -192,19 +199,21 @@ def _columns(connection: psycopg.Connection[tuple[object, ...]], query: str, whe
 def _copy_rows(
     connection: psycopg.Connection[tuple[object, ...]], query: str, columns: Columns
 ) -> npt.NDArray[np.void]:
-    microseconds = "(extract(epoch from persisted_at) * 1000000)"
     fields = (
         _integer("producer"),
         _integer("sequence"),
         _integer("payload_hash") if columns.payload_hash else "0::bigint",
         _integer("position") if columns.position else "0::bigint",
-        _integer(microseconds) if columns.persisted_at else "0::bigint",
+        _TIME if columns.persisted_at else "0::bigint",
     )
     table = _copy_integers(connection, query, fields)
     rows = np.empty(len(table), ROW)
     for name, index in (("producer", 0), ("sequence", 1), ("payload_hash", 2), ("position", 3)):
         rows[name] = table[:, index]
-    rows["persisted_ns"] = table[:, 4] * 1000
+    if columns.persisted_at:
+        rows["persisted_ns"] = (table[:, 4].clip(-_FAR_US, _FAR_US) + _EPOCH_US) * 1000
+    else:
+        rows["persisted_ns"] = 0
     return rows
 
 
@@ -214,7 +223,7 @@ def _copy_pairs(
     if query is None:
         return np.empty(0, PAIR)
     table = _copy_integers(connection, query, (_integer("producer"), _integer("sequence")))
-    known = table[(table >= 0).all(axis=1)]
+    known = table[(table >= 0).all(axis=1)].astype(np.int64)
     pairs = np.empty(len(known), PAIR)
     pairs["producer"], pairs["sequence"] = known[:, 0], known[:, 1]
     return pairs
@@ -233,23 +242,27 @@ def _copy_integers(
     ).format(fields=sql.SQL(", ".join(fields)), query=_raw(query))
     try:
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            data = b"".join(bytes(part) for part in copy)
+            # One part for each row: joined as they come, they are never all kept apart.
+            data = bytearray()
+            for part in copy:
+                data += part
     except psycopg.Error as error:
         raise CollectError(f"what was persisted cannot be read: {_one_line(error)}") from None
     return _parse_copy(data, len(fields))
 
 
-def _parse_copy(data: bytes, width: int) -> npt.NDArray[np.int64]:
+def _parse_copy(data: bytearray, width: int) -> npt.NDArray[np.int64]:
     if not data.startswith(_COPY_HEADER) or not data.endswith(_TRAILER):
         raise CollectError("the database's answer to COPY broke off before its end")
     # Without NULLs every row is as long as the next, so the bytes are an array as they are.
     field = [("length", ">i4"), ("value", ">i8")]
     record = np.dtype([("fields", ">i2"), ("values", field, (width,))])
-    body = data[_COPY_HEADER_BYTES : -len(_TRAILER)]
+    body = memoryview(data)[_COPY_HEADER_BYTES : -len(_TRAILER)]
     if len(body) % record.itemsize:
         raise CollectError("the database's answer to COPY has rows of unequal length")
     parsed = np.frombuffer(body, record)
-    return parsed["values"]["value"].astype(np.int64).reshape(-1, width)
+    values: npt.NDArray[np.int64] = parsed["values"]["value"]
+    return values
 
 
 def _one_line(error: Exception) -> str:

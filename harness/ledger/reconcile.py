@@ -1,7 +1,9 @@
 """Puts every event into one class: what producers were told against what was persisted.
 
 Pure: arrays in, ledger out. Ids ``(producer, sequence)`` are dense, so each event has a
-place in arrays of the length of all events, and one pass over each input is enough.
+place in arrays of the length of all events, and one pass over each input is enough. Large
+ledgers go through compiled loops where Numba is installed (``harness.ledger.compiled``);
+what is here is the same in NumPy, and both are held to the same tests.
 
 | m = rows persisted | m = 0 | m >= 1 |
 |---|---|---|
@@ -13,7 +15,9 @@ place in arrays of the length of all events, and one pass over each input is eno
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +27,9 @@ from harness.ledger.ordering import Order, find_reordered, sorting
 from harness.ledger.records import ROW, Held, Ledger, Records, Told
 from harness.ledger.space import NOWHERE, Flags, Places, Ranks, Space, chunks, indices
 from harness.model import Counts
+
+# Events from which on compiled loops are worth loading them (about a second).
+COMPILED_FROM = 1_000_000
 
 # What a producer was told, ordered by what binds most: when one event has two outcomes, a
 # yes was promised, and a silence may have had an effect; only a lone refusal is a refusal.
@@ -40,9 +47,27 @@ def reconcile(told: Told, held: Held) -> Ledger:
     also dead-lettered or pending counts as delivered.
 
     Raises:
-        LedgerError: the journals contradict themselves.
+        LedgerError: the journals contradict themselves, or hold more than can be counted.
     """
-    space = Space(told.intents)
+    most = max(len(told.intents), len(told.outcomes), len(held.rows))
+    if most >= NOWHERE:
+        raise LedgerError(
+            f"{most} records are more than one ledger can number; judge the producers in "
+            "several groups and merge their counts"
+        )
+    if len(told.intents) >= COMPILED_FROM:
+        with suppress(ImportError):
+            # Imported only here: the compiler's library takes longer than a small ledger.
+            compiled = import_module("harness.ledger.compiled")
+            ledger: Ledger = compiled.reconcile_compiled(told, held, _not_measured(held))
+            _check_sums(ledger.counts)
+            return ledger
+    return reconcile_by_arrays(told, held)
+
+
+def reconcile_by_arrays(told: Told, held: Held) -> Ledger:
+    """Do what ``reconcile`` does, by NumPy alone."""
+    space = Space.of(told.intents)
     intent_at = _intents_at(space, told.intents)
     status = _statuses(space, told.outcomes, intent_at)
     seen = _read_rows(space, told.intents, intent_at, held)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -27,29 +28,36 @@ _SLACK = 4096
 
 
 class Space:
-    """Gives each event of the intents a place in ``range(size)``, producer by producer."""
+    """Gives each event of the intents a place in ``range(size)``, producer by producer.
 
-    def __init__(self, intents: Records) -> None:
-        producers, sequences = intents["producer"], intents["sequence"]
-        count = int(producers.max()) + 1 if len(intents) else 0
-        self._check_dense(count, len(intents), "producers")
-        self._check_dense(float(sequences.max()) if count else 0, len(intents), "sequences")
-        lengths = np.zeros(count, np.uint64)
-        for part in chunks(len(intents)):
-            np.maximum.at(lengths, producers[part], sequences[part] + np.uint64(1))
-        self._check_dense(float(lengths.sum(dtype=np.float64)), len(intents), "ids")
-        self.bases = np.zeros(count + 1, np.intp)
-        self.bases[1:] = np.cumsum(lengths, dtype=np.int64)
+    Args:
+        events: how many intents there are.
+        lengths: how many sequences each producer has.
+
+    Raises:
+        LedgerError: the ids have large gaps.
+    """
+
+    def __init__(self, events: int, lengths: npt.NDArray[np.int64]) -> None:
+        check_dense(int(lengths.sum()), events, "ids")
+        self.bases = np.zeros(len(lengths) + 1, np.intp)
+        self.bases[1:] = np.cumsum(lengths)
         self._edges: list[int] = [int(base) for base in self.bases]
         self.size = self._edges[-1]
-        self._lengths = lengths.astype(np.int64)
+        self._lengths = lengths
 
-    def _check_dense(self, largest: float, events: int, what: str) -> None:
-        if largest > _LARGEST_GAP * events + _SLACK:
-            raise LedgerError(
-                f"the journals hold {events} events but {what} up to {largest:.0f}; "
-                "ids must be minted without gaps"
-            )
+    @classmethod
+    def of(cls, intents: Records) -> Self:
+        """Return the space of the intents."""
+        producers, sequences = intents["producer"], intents["sequence"]
+        count = int(producers.max()) + 1 if len(intents) else 0
+        largest = int(sequences.max()) if count else 0
+        check_dense(count, len(intents), "producers")
+        check_dense(largest, len(intents), "sequences")
+        lengths = np.zeros(count, np.int64)
+        for part in chunks(len(intents)):
+            np.maximum.at(lengths, producers[part], sequences[part].astype(np.int64) + 1)
+        return cls(len(intents), lengths)
 
     def places(self, ids: Records) -> Places:
         """Return the place of each id; -1 for those that were never minted."""
@@ -72,16 +80,34 @@ class Space:
     def ids(self, places: Places) -> Records:
         """Return the ids of places."""
         pairs = np.empty(len(places), PAIR)
-        producers = np.searchsorted(self.bases, places, side="right") - 1
+        producers = self.producers(places)
         pairs["producer"] = producers
         pairs["sequence"] = places - self.bases[producers]
         return pairs
+
+    def producers(self, places: Places) -> Places:
+        """Return the producers of places."""
+        return np.asarray(np.searchsorted(self.bases, places, side="right") - 1, np.intp)
 
     def slices(self) -> Iterator[slice]:
         """Yield the places of each producer that has any."""
         for begin, end in itertools.pairwise(self._edges):
             if end > begin:
                 yield slice(begin, end)
+
+
+def largest_dense(events: int) -> int:
+    """Return the largest number that ids of so many events may reach."""
+    return _LARGEST_GAP * events + _SLACK
+
+
+def check_dense(largest: int, events: int, what: str) -> None:
+    """Raise when a number is far above what so many events without gaps can reach."""
+    if largest > largest_dense(events):
+        raise LedgerError(
+            f"the journals hold {events} events but {what} up to {largest}; "
+            "ids must be minted without gaps"
+        )
 
 
 def chunks(length: int) -> Iterator[slice]:

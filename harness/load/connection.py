@@ -40,6 +40,7 @@ class Connection:
         self._timeout_s = timeout_s
         self._socket: socket.socket | None = None
         self._used_at = 0.0
+        self._pieces = False
 
     def exchange(self, request: bytes) -> int:
         """Send one request and return the HTTP status, or a Reason when there is none."""
@@ -73,22 +74,29 @@ class Connection:
             self.close()
         if self._socket is None:
             self._socket = socket.create_connection(self._address, self._timeout_s)
+            self._pieces = False
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self._socket
 
     def _answer(self, connected: socket.socket) -> int:
         answer = _Answer()
-        deadline = time.monotonic() + self._timeout_s
-        while not answer.complete:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                raise TimeoutError
-            connected.settimeout(left_s)
+        begin = time.monotonic()
+        while True:
             data = connected.recv(65536)
             if not data:
                 raise ConnectionResetError
             answer.parser.feed_data(data)
-        connected.settimeout(self._timeout_s)
+            if answer.complete:
+                break
+            # Most answers come whole; only one in pieces needs what is left of its time.
+            left_s = begin + self._timeout_s - time.monotonic()
+            if left_s <= 0:
+                raise TimeoutError
+            connected.settimeout(left_s)
+            self._pieces = True
+        if self._pieces:
+            connected.settimeout(self._timeout_s)
+            self._pieces = False
         self._used_at = time.monotonic()
         if not answer.keep_alive:
             self.close()

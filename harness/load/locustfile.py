@@ -26,6 +26,8 @@ from harness.load.journal import JournalWriter
 from harness.load.plan import PLAN_VARIABLE, LoadPlan
 from harness.load.schedule import Due, payload, payload_hash, schedule
 
+_ENDING = {"stopping", "stopped", "cleanup"}
+
 PLAN = LoadPlan.load(Path(os.environ[PLAN_VARIABLE]))
 
 
@@ -128,26 +130,35 @@ class Producer(User):
     def on_start(self) -> None:
         """Prepare the parts of the request that do not change."""
         self.connections: dict[tuple[str, int], Connection] = {}
-        self.body = string.Template(PLAN.body)
+        self.body = _as_format(PLAN.body)
         self.head = (
             f"POST {PLAN.path} HTTP/1.1\r\nHost: {PLAN.host}:{PLAN.port}\r\n"
             "Content-Type: application/json\r\nContent-Length: "
-        )
+        ).encode()
 
     @task
     def produce(self) -> None:
-        """Send one event."""
+        """Send events until the schedule, or the time that Locust was given, is over.
+
+        One task for all: Locust's own loop between two tasks costs more than an event.
+        """
         while not CREW:
             gevent.sleep(0.02)
-        due = CREW[0].next()
-        if due is None:
-            raise StopUser
-        try:
-            self._send(CREW[0], due)
-        except OSError:
-            # The journal cannot be written: what happens from here on would be invisible.
-            os._exit(74)
-        CREW[0].finished()
+        crew = CREW[0]
+        while not self._is_over():
+            due = crew.next()
+            if due is None:
+                raise StopUser
+            try:
+                self._send(crew, due)
+            except OSError:
+                # The journal cannot be written: what happens from here on would be invisible.
+                os._exit(74)
+            crew.finished()
+
+    def _is_over(self) -> bool:
+        runner = self.environment.runner
+        return runner is None or runner.state in _ENDING
 
     def _send(self, crew: Crew, due: Due) -> None:
         text = payload(PLAN.seed, due.producer, due.sequence, PLAN.payload_bytes)
@@ -159,14 +170,11 @@ class Producer(User):
         done_ns = crew.clock.now_ns()
         status = classify(code, PLAN.accepted, PLAN.refused)
         crew.journal.outcome(due.producer, due.sequence, done_ns, status, code)
-        self.environment.events.request.fire(
-            request_type="POST",
-            name=PLAN.path,
-            response_time=(done_ns - scheduled_ns) / 1e6,
-            response_length=0,
-            exception=None if code in PLAN.accepted else RuntimeError(f"answer {code}"),
-            context={},
-        )
+        # Locust's statistics without its event hook, which nobody listens to here.
+        stats = self.environment.stats
+        stats.log_request("POST", PLAN.path, (done_ns - scheduled_ns) / 1e6, 0)
+        if code not in PLAN.accepted:
+            stats.log_error("POST", PLAN.path, f"answer {code}")
 
     def _exchange(self, request: bytes) -> int:
         """Send to the instance whose turn it is; where it refuses, to the next.
@@ -183,5 +191,12 @@ class Producer(User):
         return code
 
     def _request(self, due: Due, text: str) -> bytes:
-        body = self.body.substitute(producer=due.producer, sequence=due.sequence, payload=text)
-        return f"{self.head}{len(body)}\r\n\r\n{body}".encode()
+        fields = {"producer": due.producer, "sequence": due.sequence, "payload": text}
+        body = (self.body % fields).encode()
+        return b"%s%d\r\n\r\n%s" % (self.head, len(body), body)
+
+
+def _as_format(body: str) -> str:
+    """Return the template in the form of ``%``, which is filled in a tenth of the time."""
+    names = {name: f"%({name})s" for name in ("producer", "sequence", "payload")}
+    return string.Template(body.replace("%", "%%")).substitute(names)

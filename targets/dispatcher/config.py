@@ -58,10 +58,16 @@ class ShutdownMode(StrEnum):
 
 
 class Database(_Group):
-    """The database that notices go to."""
+    """The database that notices go to.
+
+    With ``batch_rows`` above 1, what workers want to insert at the same time goes in one
+    statement of at most so many rows. A worker still holds its event until it is
+    committed, so a batch is never larger than there are workers.
+    """
 
     url: str
     timeout_s: Annotated[float, Field(gt=0, le=300)] = 5.0
+    batch_rows: Annotated[int, Field(ge=1, le=10_000)] = 1
 
 
 class QueueSettings(_Group):

@@ -7,13 +7,14 @@ import logging
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from targets.dispatcher.coalesce import Coalescer
 from targets.dispatcher.config import Database
 from targets.dispatcher.events import Event
 
 LOG = logging.getLogger(__name__)
 
 # No unique constraint and no ON CONFLICT: an event delivered twice must stay visible.
-_SCHEMA = """
+SCHEMA = """
 select pg_advisory_xact_lock(815);
 create table if not exists notice (
     id bigserial primary key,
@@ -38,6 +39,13 @@ create table if not exists dead_letter (
 _INSERT = (
     "insert into notice (producer, sequence, key, payload, boot_id) values (%s, %s, %s, %s, %s)"
 )
+_INSERT_MANY = (
+    "insert into notice (producer, sequence, key, payload, boot_id) select *, %s from "
+    "unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[])"
+)
+
+# Batches under way at once: one is written while the next is gathered and sent.
+_WRITERS = 2
 
 # Beyond the workers' connections: dead letters, health checks, synchronous writes.
 _SPARE = 3
@@ -50,12 +58,16 @@ class Store:
 
     Args:
         settings: where it is.
-        workers: how many of them insert at once.
+        workers: how many of them insert at once; in batches, a few connections serve all.
         boot_id: written beside each row, so that a row tells which life inserted it.
     """
 
     def __init__(self, settings: Database, workers: int, boot_id: str) -> None:
         self._boot_id = boot_id
+        self._batches: Coalescer[Event, None] | None = None
+        if settings.batch_rows > 1:
+            self._batches = Coalescer(self._insert_many, settings.batch_rows, _WRITERS)
+            workers = min(workers, _WRITERS)
         timeout_ms = int(settings.timeout_s * 1000)
         self.pool = AsyncConnectionPool(
             settings.url,
@@ -82,13 +94,45 @@ class Store:
         """
         await self.pool.open()
         async with self.pool.connection() as connection, connection.transaction():
-            await connection.execute(_SCHEMA)
+            await connection.execute(SCHEMA)
 
     async def insert(self, event: Event) -> None:
-        """Insert one notice."""
+        """Insert one notice; with others where batches are asked for."""
+        if self._batches is None:
+            await self._insert_one(event)
+        else:
+            await self._batches(event)
+
+    async def _insert_one(self, event: Event) -> None:
         fields = (event.producer, event.sequence, event.key, event.payload, self._boot_id)
         async with self.pool.connection() as connection:
             await connection.execute(_INSERT, fields)
+
+    async def _insert_many(self, events: list[Event]) -> list[Exception | None]:
+        """Insert all in one statement; where a row is refused, each on its own."""
+        columns = (
+            [event.producer for event in events],
+            [event.sequence for event in events],
+            [event.key for event in events],
+            [event.payload for event in events],
+        )
+        try:
+            async with self.pool.connection() as connection:
+                await connection.execute(_INSERT_MANY, (self._boot_id, *columns))
+        except psycopg.OperationalError:
+            # Nobody knows whether it was done; doing it again is the workers' decision.
+            raise
+        except psycopg.DatabaseError:
+            # The statement had no effect, and one bad row must not fail the others.
+            return [await self._outcome(event) for event in events]
+        return [None] * len(events)
+
+    async def _outcome(self, event: Event) -> Exception | None:
+        try:
+            await self._insert_one(event)
+        except DatabaseError as error:
+            return error
+        return None
 
     async def sleep(self, seconds: float) -> None:
         """Run a query that takes that long: a slow query, for the slow handler."""

@@ -8,6 +8,7 @@ import time
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
+from targets.dispatcher.coalesce import Coalescer
 from targets.dispatcher.config import QueueSettings
 from targets.dispatcher.events import Accepted
 from targets.dispatcher.queues.protocol import QueueFullError, QueueUnsureError
@@ -16,6 +17,9 @@ ANSWER_S = 5.0
 ROOM_POLL_S = 0.02
 AGAIN_S = 0.1
 SPARE_CONNECTIONS = 32
+
+# Commands of this many events keep the server busy for a few milliseconds at most.
+TOGETHER = 500
 
 
 def _connect(settings: QueueSettings, workers: int) -> Redis:
@@ -43,9 +47,9 @@ class RedisQueue:
     Args:
         settings: where the server is.
         workers: how many may wait for an event at once.
-        add: Lua that adds ARGV[2] to KEYS[1] and returns 1, or returns 0 when ARGV[1]
-            events wait already; one step on the server, so a full queue provably took
-            nothing.
+        add: Lua that adds ARGV[2] and following to KEYS[1] until ARGV[1] events wait, and
+            returns how many it added; one step on the server, so a full queue provably
+            took nothing.
     """
 
     survives_process = True
@@ -56,6 +60,8 @@ class RedisQueue:
         self._client = _connect(settings, workers)
         self._add = self._client.register_script(add)
         self._turn = asyncio.Lock()
+        # Pushes that come at once go in one command; each has its own answer.
+        self._added = Coalescer(self._add_many, TOGETHER)
 
     async def open(self) -> None:
         """Ask the server for a sign of life.
@@ -94,8 +100,9 @@ class RedisQueue:
         """Disconnect."""
         await self._client.aclose()
 
-    async def _added(self, data: bytes) -> bool:
+    async def _add_many(self, data: list[bytes]) -> list[bool | Exception]:
         try:
-            return bool(await self._add(keys=[self._key], args=[self.capacity, data]))
+            added = int(await self._add(keys=[self._key], args=[self.capacity, *data]))
         except (RedisError, OSError) as error:
-            raise QueueUnsureError(str(error)) from error
+            return [QueueUnsureError(str(error)) for _ in data]
+        return [number < added for number in range(len(data))]

@@ -8,7 +8,6 @@ crash delivers twice.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
@@ -36,6 +35,10 @@ DELIVERY_S = 10.0
 ANSWER_S = 5.0
 POLL_S = 0.1
 ROOM_POLL_S = 0.02
+REPORT_POLL_S = 0.001
+
+# Messages consumed at once; more would hold up the loop that shares the interpreter.
+TOGETHER = 200
 
 
 _Config = dict[str, str | int | float | bool]
@@ -82,6 +85,7 @@ class KafkaQueue:
         self._threads: list[threading.Thread] = []
         self._turn = asyncio.Lock()
         self._to_commit = asyncio.Event()
+        self._reports_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
@@ -103,17 +107,20 @@ class KafkaQueue:
         self._consumer.subscribe(
             [self._settings.name], on_assign=self._assigned, on_revoke=self._revoked
         )
-        for work in (self._poll_producer, self._poll_consumer):
-            thread = threading.Thread(target=work, daemon=True, name=work.__name__)
-            thread.start()
-            self._threads.append(thread)
-        self._tasks.append(asyncio.create_task(self._commit()))
+        thread = threading.Thread(target=self._poll_consumer, daemon=True, name="consumer")
+        thread.start()
+        self._threads.append(thread)
+        self._tasks += [
+            asyncio.create_task(self._commit()),
+            asyncio.create_task(self._poll_producer()),
+        ]
 
     async def put(self, item: Accepted, timeout_s: float) -> None:
         """Produce an event and wait for the delivery report."""
         await self._room(timeout_s)
         reported: asyncio.Future[None] = self._loop.create_future()
         self._producing += 1
+        self._reports_due.set()
         try:
             self._producer.produce(
                 self._settings.name,
@@ -256,18 +263,14 @@ class KafkaQueue:
     def _report(
         self, reported: asyncio.Future[None], error: KafkaError | None, message: Message
     ) -> None:
-        """Pass a delivery report on; runs on the producer's thread."""
+        """Pass a delivery report on; called from within ``poll``."""
+        self._producing -= 1
         offset, partition = message.offset(), message.partition()
         if error is None and offset is not None and partition is not None:
             with self._lock:
                 known = self._partitions.get(partition)
                 if known is not None:
                     known.end = max(known.end, offset + 1)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._settle, reported, error)
-
-    def _settle(self, reported: asyncio.Future[None], error: KafkaError | None) -> None:
-        self._producing -= 1
         if reported.done():
             return
         if error is None:
@@ -275,46 +278,75 @@ class KafkaQueue:
         else:
             reported.set_exception(QueueUnsureError(str(error)))
 
-    def _poll_producer(self) -> None:
-        while not self._over.is_set():
-            self._producer.poll(POLL_S)
+    async def _poll_producer(self) -> None:
+        """Ask for delivery reports while some are due.
+
+        On the loop's own thread: each report on another one would have to wait until a
+        busy loop lets go of the interpreter, up to 5 ms for every single event.
+        """
+        while True:
+            await self._reports_due.wait()
+            self._reports_due.clear()
+            while self._producing:
+                self._producer.poll(0)
+                await asyncio.sleep(REPORT_POLL_S)
 
     # Consuming.
 
     def _poll_consumer(self) -> None:
         while not self._over.is_set():
-            if not self._free.acquire(timeout=POLL_S):
-                continue
-            message = self._next_message()
-            if message is None or not self._hand_out(message):
+            free = self._seize()
+            messages = self._next_messages(free) if free else []
+            for _ in range(free - self._hand_out(messages)):
                 self._free.release()
 
-    def _next_message(self) -> Message | None:
+    def _seize(self) -> int:
+        """Take all the places that are free in the workers' hands; wait for the first."""
+        if not self._free.acquire(timeout=POLL_S):
+            return 0
+        seized = 1
+        while seized < TOGETHER and self._free.acquire(blocking=False):
+            seized += 1
+        return seized
+
+    def _next_messages(self, most: int) -> list[Message]:
+        """Return what is there already; wait only for the first message."""
         try:
-            message = self._consumer.poll(POLL_S)
+            first = self._consumer.poll(POLL_S)
+            rest = self._consumer.consume(most - 1, timeout=0) if first and most > 1 else []
         except (KafkaException, RuntimeError) as error:
             LOG.warning("consumer: %s", error)
             time.sleep(POLL_S)
-            return None
-        if message is not None and message.error():
-            LOG.warning("consumer: %s", message.error())
-            return None
-        return message
+            return []
+        messages = [first, *rest] if first else []
+        for message in messages:
+            if message.error():
+                LOG.warning("consumer: %s", message.error())
+        return [message for message in messages if not message.error()]
 
-    def _hand_out(self, message: Message) -> bool:
-        partition, offset, value = message.partition(), message.offset(), message.value()
-        if partition is None or offset is None or value is None:
-            return False
+    def _hand_out(self, messages: list[Message]) -> int:
+        """Give messages to the workers and return how many were given."""
+        deliveries = []
         with self._lock:
-            known = self._partitions.get(partition)
-            if known is None:
-                return False
-            known.hands.append(offset)
-            known.position = offset + 1
-            known.end = max(known.end, offset + 1)
-        delivery = Delivery(Accepted.from_bytes(bytes(value)), (partition, offset))
-        self._loop.call_soon_threadsafe(self._inbox.put_nowait, delivery)
-        return True
+            for message in messages:
+                partition, offset, value = message.partition(), message.offset(), message.value()
+                if partition is None or offset is None or value is None:
+                    continue
+                known = self._partitions.get(partition)
+                if known is None:
+                    continue
+                known.hands.append(offset)
+                known.position = offset + 1
+                known.end = max(known.end, offset + 1)
+                item = Accepted.from_bytes(bytes(value))
+                deliveries.append(Delivery(item, (partition, offset)))
+        if deliveries:
+            self._loop.call_soon_threadsafe(self._put_in_inbox, deliveries)
+        return len(deliveries)
+
+    def _put_in_inbox(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            self._inbox.put_nowait(delivery)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         committed = consumer.committed(partitions, timeout=ANSWER_S)

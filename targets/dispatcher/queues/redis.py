@@ -13,9 +13,10 @@ from typing import Any
 
 from redis.exceptions import RedisError, ResponseError
 
+from targets.dispatcher.coalesce import Coalescer
 from targets.dispatcher.config import QueueSettings
 from targets.dispatcher.events import Accepted
-from targets.dispatcher.queues._redis import AGAIN_S, ANSWER_S, RedisQueue
+from targets.dispatcher.queues._redis import AGAIN_S, ANSWER_S, TOGETHER, RedisQueue
 from targets.dispatcher.queues.protocol import Delivery
 
 # What is in hands is still in the stream, so it does not count against the capacity.
@@ -25,9 +26,10 @@ local groups = redis.call('xinfo', 'groups', KEYS[1])
 for i = 1, #groups[1], 2 do
     if groups[1][i] == 'pending' then held = groups[1][i + 1] end
 end
-if redis.call('xlen', KEYS[1]) - held >= tonumber(ARGV[1]) then return 0 end
-redis.call('xadd', KEYS[1], '*', 'e', ARGV[2])
-return 1
+local room = math.max(0, tonumber(ARGV[1]) - redis.call('xlen', KEYS[1]) + held)
+local added = math.min(room, #ARGV - 1)
+for i = 1, added do redis.call('xadd', KEYS[1], '*', 'e', ARGV[i + 1]) end
+return added
 """
 _Entry = tuple[bytes, dict[bytes, bytes]]
 
@@ -45,6 +47,8 @@ class RedisStreamQueue(RedisQueue):
         self._consumer = settings.instance_id or "dispatcher"
         self._inherited: list[Delivery] = []
         self._own: set[str] = set()
+        self._taken = Coalescer(self._take_many, workers)
+        self._acked = Coalescer(self._ack_many, TOGETHER)
         self._claim_at = time.monotonic() + _CLAIM_EVERY_S
 
     async def open(self) -> None:
@@ -64,32 +68,44 @@ class RedisStreamQueue(RedisQueue):
                 raise
 
     async def take(self) -> Delivery:
-        """Take what was inherited, then the oldest new entry."""
+        """Take what was inherited, then the oldest new entry.
+
+        Workers that wait at the same time are served by one command, each with one entry;
+        nothing is read ahead.
+        """
+        delivery: Delivery | None = None
+        while delivery is None:
+            delivery = await self._taken(None)
+        self._own.add(str(delivery.receipt))
+        return delivery
+
+    async def _take_many(self, workers: list[None]) -> list[Delivery | None]:
         while True:
             try:
-                delivery = await self._next()
+                deliveries = await self._next(len(workers))
             except (RedisError, OSError):
                 await asyncio.sleep(AGAIN_S)
-                continue
-            if delivery is not None:
-                self._own.add(str(delivery.receipt))
-                return delivery
+            else:
+                break
+        return deliveries + [None] * (len(workers) - len(deliveries))
 
     async def ack(self, delivery: Delivery) -> None:
         """Take the entry off the pending list and out of the stream."""
-        ident = str(delivery.receipt)
+        await self._acked(str(delivery.receipt))
+
+    async def _ack_many(self, idents: list[str]) -> list[None]:
         while True:
             try:
                 async with self._client.pipeline(transaction=True) as pipe:
-                    pipe.xack(self._key, _GROUP, ident)
-                    pipe.xdel(self._key, ident)
+                    pipe.xack(self._key, _GROUP, *idents)
+                    pipe.xdel(self._key, *idents)
                     await pipe.execute()
             except (RedisError, OSError):
                 # Acknowledging twice does no harm; not at all would deliver it again.
                 await asyncio.sleep(AGAIN_S)
             else:
-                self._own.discard(ident)
-                return
+                self._own.difference_update(idents)
+                return [None] * len(idents)
 
     async def length(self) -> int | None:
         """Return the entries in the stream without those in own hands; None while away.
@@ -107,14 +123,15 @@ class RedisStreamQueue(RedisQueue):
         entries = await self._group("0")
         self._inherited = [_delivery(entry, redelivered=True) for entry in entries if entry[1]]
 
-    async def _next(self) -> Delivery | None:
+    async def _next(self, most: int) -> list[Delivery]:
         if time.monotonic() >= self._claim_at:
             self._claim_at = time.monotonic() + _CLAIM_EVERY_S
             self._inherited += await self._claimed()
         if self._inherited:
-            return self._inherited.pop(0)
-        entries = await self._group(">", count=1, block=_BLOCK_MS)
-        return _delivery(entries[0]) if entries else None
+            inherited, self._inherited = self._inherited[:most], self._inherited[most:]
+            return inherited
+        entries = await self._group(">", count=most, block=_BLOCK_MS)
+        return [_delivery(entry) for entry in entries]
 
     async def _group(self, start: str, **options: int) -> list[_Entry]:
         """Read entries of this consumer: ``0`` for those it holds, ``>`` for new ones."""

@@ -14,9 +14,10 @@ from targets.dispatcher.queues.protocol import Delivery
 
 # Adding and the check for room are one step on the server.
 _ADD = """
-if redis.call('llen', KEYS[1]) >= tonumber(ARGV[1]) then return 0 end
-redis.call('lpush', KEYS[1], ARGV[2])
-return 1
+local room = math.max(0, tonumber(ARGV[1]) - redis.call('llen', KEYS[1]))
+local added = math.min(room, #ARGV - 1)
+for i = 1, added do redis.call('lpush', KEYS[1], ARGV[i + 1]) end
+return added
 """
 _POP_S = ANSWER_S / 5
 

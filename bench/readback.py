@@ -1,0 +1,109 @@
+"""Reading rows back from PostgreSQL: COPY binary into arrays beside fetchall and COPY text."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import psycopg
+
+from bench.report import Report, Row, at_least, at_most, median
+from bench.servers import serving
+from harness.collect import Auditor
+from harness.ledger.reconcile import reconcile
+from harness.ledger.records import INTENT, OUTCOME, Held, Told
+from harness.model import Status
+from harness.target import Persisted
+
+NAME = "readback"
+ROWS, ALL = 1_000_000, 10_000_000
+PRODUCERS = 64
+QUERY = "select producer, sequence, payload_hash, position, persisted_at from held"
+_MAKE = f"""
+create unlogged table held as
+select i % {PRODUCERS} as producer, i / {PRODUCERS} as sequence, i * 7919 as payload_hash,
+       i as position, clock_timestamp() as persisted_at
+from generate_series(0::bigint, {ALL - 1}::bigint) as i
+"""  # noqa: S608 - numbers of this file
+
+
+def run(rounds: int, say: Callable[[str], None]) -> Report:
+    """Read the same rows in each way in turn, then all of them and reconcile."""
+    with serving("postgres") as servers:
+        url = servers["postgres"]["url"]
+        say(f"making {ALL:,} rows")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(_MAKE)
+            connection.execute(f"create unlogged table few as table held limit {ROWS}".encode())
+            connection.execute("vacuum analyze held")
+            connection.execute("vacuum analyze few")
+        some = QUERY.replace("held", "few")
+        ways: dict[str, Callable[[], int]] = {
+            "COPY binary into arrays": lambda: _by_auditor(url, some),
+            "COPY text, pandas": lambda: _by_text(url, some),
+            "fetchall": lambda: _by_fetchall(url, some),
+        }
+        found: dict[str, list[float]] = {name: [] for name in ways}
+        for number in range(rounds):
+            for name, way in ways.items():
+                say(f"round {number + 1} of {rounds}: {name}")
+                begin = time.perf_counter()
+                if way() != ROWS:
+                    raise RuntimeError(f"{name} did not read all rows")
+                found[name].append(ROWS / (time.perf_counter() - begin) / 1e6)
+        whole = [_whole(url, say) for _ in range(rounds)]
+    rates = {name: median(each) for name, each in found.items()}
+    ours = rates["COPY binary into arrays"]
+    rows = [
+        Row(name, f"{ROWS:,} rows", round(rate, 3), "million rows/s", ours / rate)
+        for name, rate in rates.items()
+    ]
+    rows.append(Row("read and reconcile", f"{ALL:,} rows", round(median(whole), 3), "seconds"))
+    return Report(
+        NAME,
+        "Reading back what was persisted",
+        "Five columns of one table, over TCP.",
+        rounds,
+        rows,
+        [
+            at_least("times as fast as fetchall", ours / rates["fetchall"], 2),
+            at_most("seconds for 10 million, read and reconciled", median(whole), 4),
+        ],
+    )
+
+
+def _whole(url: str, say: Callable[[str], None]) -> float:
+    say(f"reading and reconciling {ALL:,} rows")
+    place = np.arange(ALL)
+    intents, outcomes = np.zeros(ALL, INTENT), np.zeros(ALL, OUTCOME)
+    for told in (intents, outcomes):
+        told["producer"], told["sequence"] = place % PRODUCERS, place // PRODUCERS
+    intents["sent_ns"], outcomes["done_ns"] = place * 1000, place * 1000 + 500
+    intents["payload_hash"], outcomes["status"] = place * 7919, Status.ACKED
+    begin = time.perf_counter()
+    held = Auditor(url, Persisted(query=QUERY)).collect()
+    ledger = reconcile(Told(intents, outcomes), Held(held.rows, held.dead_lettered, held.pending))
+    seconds = time.perf_counter() - begin
+    counts = ledger.counts
+    if (counts.delivered, counts.corrupted, counts.reordered) != (ALL, 0, 0):
+        raise RuntimeError(f"what was read back is not what was written: {counts}")
+    return seconds
+
+
+def _by_auditor(url: str, query: str) -> int:
+    return len(Auditor(url, Persisted(query=query)).collect().rows)
+
+
+def _by_fetchall(url: str, query: str) -> int:
+    with psycopg.connect(url) as connection:
+        return len(connection.execute(query.encode()).fetchall())
+
+
+def _by_text(url: str, query: str) -> int:
+    statement = f"copy ({query}) to stdout (format csv)".encode()
+    with psycopg.connect(url) as connection, connection.cursor().copy(statement) as copy:
+        data = b"".join(bytes(part) for part in copy)
+    return len(pd.read_csv(io.BytesIO(data), header=None))

@@ -1,0 +1,151 @@
+"""A measured part: rows with ratios, goals that hold or do not, as Markdown, JSON and SVG."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.environment import machine, packages
+
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "bench"
+PEERS = ("pandas", "duckdb", "celery", "dramatiq", "rq", "numba")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One contender: the median of its rounds, and how many times better ours is."""
+
+    contender: str
+    does: str
+    median: float
+    unit: str
+    ours_times_better: float | None = None
+    also: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What was to be reached, what was measured, and whether that is enough."""
+
+    text: str
+    measured: float | None
+    met: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One part of the bench."""
+
+    name: str
+    title: str
+    how: str
+    rounds: int
+    rows: Sequence[Row]
+    goals: Sequence[Goal]
+
+    def save(self) -> None:
+        """Write the table, the same for programs, and the picture."""
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        content = {"schema": 1, "machine": machine(), "packages": _versions()} | asdict(self)
+        text = json.dumps(content, indent=2)
+        (RESULTS / f"{self.name}.json").write_text(text + "\n", encoding="utf-8")
+        (RESULTS / f"{self.name}.md").write_text(self._markdown(), encoding="utf-8")
+        self._draw()
+
+    def show(self) -> None:
+        """Print it."""
+        table = Table(*_HEAD, title=self.title, title_justify="left")
+        for row in self.rows:
+            table.add_row(*_cells(row))
+        console = Console()
+        console.print(table)
+        for goal in self.goals:
+            console.print(f"{'met   ' if goal.met else 'MISSED'} {_goal(goal)}", highlight=False)
+
+    def _markdown(self) -> str:
+        lines = [
+            f"# {self.title}",
+            "",
+            f"{self.how} Medians of {self.rounds} alternating rounds; `make bench-{self.name}`.",
+            "",
+            f"![{self.title}]({self.name}.svg)",
+            "",
+            "| " + " | ".join(_HEAD) + " |",
+            "|---|---|---:|---|---:|---|",
+            *("| " + " | ".join(_cells(row)) + " |" for row in self.rows),
+            "",
+            *(f"- {'met' if goal.met else '**missed**'}: {_goal(goal)}" for goal in self.goals),
+            "",
+            f"Machine: {_listed(machine())}",
+            "",
+            f"Versions: {_listed(_versions())}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _draw(self) -> None:
+        import matplotlib as mpl  # noqa: PLC0415 - only for the picture
+
+        mpl.use("svg")
+        mpl.rcParams["svg.hashsalt"] = self.name
+        from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
+
+        units = list(dict.fromkeys(row.unit for row in self.rows))
+        figure, axes = plt.subplots(len(units), figsize=(7, 0.6 + 0.45 * len(self.rows)))
+        for axis, unit in zip([axes] if len(units) == 1 else axes, units, strict=True):
+            rows = [row for row in self.rows if row.unit == unit][::-1]
+            bars = axis.barh([row.contender for row in rows], [row.median for row in rows])
+            axis.bar_label(bars, fmt="{:,.4g}", padding=3)
+            axis.set_xlabel(unit)
+            axis.margins(x=0.15)
+        figure.suptitle(self.title)
+        figure.tight_layout()
+        figure.savefig(RESULTS / f"{self.name}.svg", metadata={"Date": None})
+        plt.close(figure)
+
+
+_HEAD = ("contender", "does", "median", "unit", "ours is times better", "also")
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    ratio = "" if row.ours_times_better is None else f"{row.ours_times_better:.1f}"
+    return (row.contender, row.does, f"{row.median:,.4g}", row.unit, ratio, row.also)
+
+
+def _goal(goal: Goal) -> str:
+    return f"{goal.text}: " + ("not measured" if goal.measured is None else f"{goal.measured:.4g}")
+
+
+def _listed(values: dict[str, str] | dict[str, str | int | float]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _versions() -> dict[str, str]:
+    found = dict(packages())
+    for name in PEERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the median; of nothing, not a number."""
+    return statistics.median(values) if values else float("nan")
+
+
+def at_least(text: str, measured: float | None, bound: float) -> Goal:
+    """Return a goal that holds from a bound on."""
+    return Goal(f"{text} ≥ {bound:g}", measured, measured is not None and measured >= bound)
+
+
+def at_most(text: str, measured: float | None, bound: float) -> Goal:
+    """Return a goal that holds up to a bound."""
+    return Goal(f"{text} ≤ {bound:g}", measured, measured is not None and measured <= bound)

@@ -1,0 +1,75 @@
+"""Real servers, and targets with theirs, started as the local runtime starts them."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.catalogue import Catalogue
+from harness.commands._shared import runtime_named
+from harness.narrator import Silent
+from harness.ownership import Owner
+from harness.probe import HealthProbe
+from harness.runtime import Order, RunningSite
+from harness.runtimes._state import state_folder
+from harness.runtimes.local import LocalSite
+from harness.services import discover
+from harness.services.toxiproxy import Proxies
+from harness.target import Http, Target
+
+
+@contextmanager
+def serving(*names: str) -> Iterator[Mapping[str, Mapping[str, str]]]:
+    """Start servers and yield how each is reached; nothing is left of them afterwards."""
+    target = Target.model_validate(
+        {
+            "name": "servers-only",
+            "summary": "never started",
+            "ack_level": "enqueued",
+            "services": names,
+            "start": {"command": ["never"]},
+            "persisted": {"database": names[0], "query": "select 1"},
+        }
+    )
+    owner = Owner.this_process("bench")
+    with tempfile.TemporaryDirectory(prefix="lossmeter-bench-") as folder:
+        site = LocalSite(
+            _order(owner.run_id, target, Path(folder), {}), owner, state_folder(owner, "local")
+        )
+        try:
+            site.start_servers()
+            yield {name: site.endpoints[name].direct for name in names}
+        finally:
+            site.close()
+
+
+@contextmanager
+def dispatching(name: str, settings: Mapping[str, str]) -> Iterator[RunningSite]:
+    """Start a target with its servers and yield its site once it takes events."""
+    target = Catalogue.here().target(name)
+    with tempfile.TemporaryDirectory(prefix="lossmeter-bench-") as folder:
+        order = _order(f"bench-{time.time_ns()}", target, Path(folder), settings)
+        with runtime_named("local").open(order) as site:
+            yield site
+
+
+def _order(run_id: str, target: Target, folder: Path, settings: Mapping[str, str]) -> Order:
+    services = discover()
+    for name in (*target.services, *(["toxiproxy"] if target.proxied else [])):
+        services[name].install(Silent().say)
+    return Order(
+        run_id=run_id,
+        folder=folder,
+        target=target,
+        services=[services[name] for name in target.services],
+        proxy=services["toxiproxy"] if target.proxied else None,
+        proxy_control=Proxies,
+        settings=dict(settings),
+        probe=lambda url: HealthProbe(
+            url, target.http if target.proxied else Http(), folder / "probe.jsonl"
+        ),
+        say=Silent().say,
+    )

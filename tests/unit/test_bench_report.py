@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import PARTS, report
+from bench import reconcile as part
+from bench.report import Report, Row, at_least, at_most
+
+
+def test_goals_are_met_or_missed_and_never_met_unmeasured() -> None:
+    assert at_least("x", 3, 3).met
+    assert not at_least("x", 2.9, 3).met
+    assert at_most("x", 3, 3).met
+    assert not at_most("x", 3.1, 3).met
+    assert not at_least("x", None, 0).met
+    assert not at_most("x", float("nan"), 3).met
+
+
+def test_a_report_is_a_table_a_file_for_programs_and_a_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    rows = [Row("ours", "reads", 2.0, "s", 1.0), Row("theirs", "reads", 9.0, "s", 4.5)]
+    Report("part", "A part", "So.", 5, rows, [at_least("times", 4.5, 5)]).save()
+    assert "**missed**: times ≥ 5: 4.5" in (tmp_path / "part.md").read_text(encoding="utf-8")
+    saved = json.loads((tmp_path / "part.json").read_text(encoding="utf-8"))
+    assert saved["goals"] == [{"text": "times ≥ 5", "measured": 4.5, "met": False}]
+    assert "theirs" in (tmp_path / "part.svg").read_text(encoding="utf-8")
+
+
+def test_every_part_has_a_file() -> None:
+    folder = Path(report.__file__).parent
+    assert all((folder / f"{name}.py").is_file() for name in PARTS)
+
+
+def test_contenders_find_the_same_events() -> None:
+    told, held = part.history(200_000, 3)
+    answers = {name: way(told, held) for name, way in part.CONTENDERS.items()}
+    lost = 200_000 * part.LOST_PER_MILLION // 1_000_000
+    doubled = 200_000 * part.DOUBLED_PER_MILLION // 1_000_000
+    assert set(answers.values()) == {(lost, part.FOREIGN_ROWS, doubled)}
+    assert np.unique(held.rows["position"]).size == len(held.rows)
