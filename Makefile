@@ -31,6 +31,14 @@ experiment-%: $(READY) ## run one experiment, e.g. make experiment-crash
 experiments: $(READY) ## run all experiments; one table in the end
 	@$(BIN)/harness run all $(OPTIONS)
 
+.PHONY: search-%
+search-%: $(READY) ## find the moments at which a kill loses, e.g. make search-crash TARGET=redis-list
+	@$(BIN)/harness search $* $(OPTIONS)
+
+.PHONY: durability
+durability: $(READY) ## measure what a yes of each target is worth
+	@$(BIN)/harness durability $(OPTIONS)
+
 .PHONY: test
 test: $(READY) ## run all tests, on real servers
 	@$(BIN)/python -m harness.services

@@ -102,12 +102,10 @@ class Aim:
     Attributes:
         hit: the events that were at the step when the target was hit, or about to be.
         looks: how often it was frozen for it.
-        frozen: it is frozen now, with these events at the step.
     """
 
     hit: tuple[Ident, ...]
     looks: int
-    frozen: bool
 
 
 def aim(
@@ -154,11 +152,11 @@ def _aim(  # noqa: PLR0913, PLR0917 - the same as its caller, and the way
             continue
         looks += 1
         if not isinstance(site, Pausable):
-            return Aim(tuple(seen), looks, frozen=False)
+            return Aim(tuple(seen), looks)
         site.pause()
         kept = seen if step == "committed" else _still(way, step)
         if kept:
-            return Aim(tuple(kept), looks, frozen=True)
+            return Aim(tuple(kept), looks)
         site.resume()
     return None
 

@@ -13,7 +13,7 @@ import typer
 from harness.commands._running import prepare, recover, run_all
 from harness.commands._shared import Targets, run_folder, runtime_named, say
 from harness.commands.compare import save
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from harness.catalogue import Catalogue, Cell
@@ -59,6 +59,8 @@ def results(
     from harness.catalogue import Catalogue
     from harness.report.reference import Making
 
+    if run and (experiment or target):
+        raise UsageError("runs that are named are taken as they are; leave out what selects others")
     catalogue = Catalogue.here()
     if run:
         folders = [run_folder(catalogue.runs, name) for name in run]

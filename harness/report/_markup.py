@@ -8,9 +8,17 @@ from rich.markup import escape
 
 # What XML 1.0 can hold; a log line quoted in a reason may carry anything else.
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]+")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~@:-])")
 LONGEST = 2000
+_CONTROL = re.compile("[\u0000-\u001f\u007f-\u009f\u2028\u2029]+")
+
+
+def one_line(text: str) -> str:
+    """Return text on one line that moves no cursor and starts no line of its own.
+
+    A line of its own could be taken for a command by what reads the log.
+    """
+    return _CONTROL.sub(" ", text)
 
 
 def xml_text(text: str) -> str:
@@ -19,11 +27,8 @@ def xml_text(text: str) -> str:
 
 
 def terminal_text(text: str) -> str:
-    """Return text on one line, without what moves a cursor, for a console with markup.
-
-    A line of its own could also be taken for a command by what reads the log.
-    """
-    return escape(_CONTROL.sub(" ", text))
+    """Return text on one line for a console with markup."""
+    return escape(one_line(text))
 
 
 def markdown_cell(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,64 +22,27 @@ from harness.report.drawing import (
     draw,
     place,
 )
-from harness.report.series import PERCENTILES, Axis, Floats, Latency, Marks, Rates
+from harness.report.frame import Frame
+from harness.report.series import PERCENTILES, Floats, Latency, Marks, Rates
+from harness.report.telling import (
+    latency_rows,
+    latency_told,
+    lost_told,
+    timeline_rows,
+    timeline_told,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TABLE_ROWS = 24
 STAGGER = 0.22
 LEFT_PX = {"wide": 64, "narrow": 54}
 
 
-@dataclass(frozen=True, slots=True)
-class Band:
-    """A stretch of time in which a fault held; ``end_s`` equals ``begin_s`` for a moment."""
-
-    name: str
-    begin_s: float
-    end_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """An alert that fired."""
-
-    name: str
-    at_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What every chart of a run shares: the time, the faults, the alerts."""
-
-    axis: Axis
-    bands: Sequence[Band] = ()
-    moments: Sequence[Moment] = ()
-
-    def told(self) -> str:
-        """Return faults and alerts in words."""
-        told = [
-            f"Fault {band.name} from {band.begin_s:.2f} s to {band.end_s:.2f} s."
-            for band in self.bands
-        ]
-        told += [f"Alert {moment.name} at {moment.at_s:.1f} s." for moment in self.moments]
-        return " ".join(told)
-
-    def legend(self) -> tuple[tuple[str, str, str], ...]:
-        """Return what the shades and marks stand for: words, colour, stroke."""
-        found: list[tuple[str, str, str]] = []
-        if self.bands:
-            found.append(("fault held", "loss", "band"))
-        if self.moments:
-            found.append(("alert", "warn", "dashed"))
-        return tuple(found)
-
-
 def timeline(frame: Frame, rates: Rates, queue: Floats) -> Chart:
     """Return what was sent, acked and persisted per second, and the queue below it."""
-    told = _timeline_told(frame, rates, queue)
+    told = timeline_told(frame, rates, queue)
     has_queue = bool(np.isfinite(queue).any())
 
     def paint(figure: Figure, size: Size) -> None:
@@ -119,13 +81,13 @@ def timeline(frame: Frame, rates: Rates, queue: Floats) -> Chart:
             *frame.legend(),
         ),
         head=("from, s", "sent/s", "acked/s", "persisted/s", "longest queue"),
-        rows=_timeline_rows(frame.axis, rates, queue),
+        rows=timeline_rows(frame.axis, rates, queue),
     )
 
 
 def latencies(frame: Frame, latency: Latency) -> Chart:
     """Return percentiles of the latency over the time at which events were due."""
-    told = _latency_told(frame, latency)
+    told = latency_told(frame, latency)
     looks = ((MUTED, 1.4), (ACCENT, 1.8), (INK, 1.2))
 
     def paint(figure: Figure, size: Size) -> None:
@@ -170,7 +132,7 @@ def latencies(frame: Frame, latency: Latency) -> Chart:
             *frame.legend(),
         ),
         head=("due from, s", "events", "p50", "p99", "p99.9"),
-        rows=_latency_rows(frame.axis, latency),
+        rows=latency_rows(frame.axis, latency),
     )
 
 
@@ -182,7 +144,7 @@ def lost_events(frame: Frame, marks: Marks, rows_are: str) -> Chart:
         marks: the dots.
         rows_are: what a row is, ``stage`` or ``producer``.
     """
-    told = _lost_told(frame, marks, rows_are)
+    told = lost_told(frame, marks, rows_are)
     names = [name for name, _ in marks.rows]
     # A name is data: a long one must not push the picture aside.
     shown = [name if len(name) <= 22 else f"{name[:21]}…" for name in names]
@@ -330,94 +292,3 @@ def _broken(at_s: Floats, values: Floats, width_s: float) -> tuple[Floats, Float
 
 def _milliseconds(value: float, _: int) -> str:
     return f"{value / 1000:g} s" if value >= 1000 else f"{value:g} ms"
-
-
-# The same in words and as tables.
-
-
-def _timeline_told(frame: Frame, rates: Rates, queue: Floats) -> str:
-    kept = rates.sent[rates.sent > 0]
-    parts = [
-        f"{words.plural(len(rates.sent), 'step')} of {frame.axis.width_s:g} s.",
-        f"Sent: {_range(kept)} while the load ran.",
-        f"Acked: {_range(rates.acked)}.",
-    ]
-    if rates.persisted is not None:
-        parts.append(f"Persisted: {_range(rates.persisted)}.")
-    if np.isfinite(queue).any():
-        at = int(np.nanargmax(queue))
-        parts.append(
-            f"The queue was longest, {words.count(queue[at])} events, at "
-            f"{frame.axis.edges_s[at]:.1f} s."
-        )
-    return " ".join([*parts, frame.told()]).strip()
-
-
-def _range(values: Floats) -> str:
-    if not len(values):
-        return "none"
-    low, high = float(values.min()), float(values.max())
-    return f"{words.count(low)} to {words.count(high)} events a second"
-
-
-def _latency_told(frame: Frame, latency: Latency) -> str:
-    if not len(latency.at_s):
-        return "No event was acked."
-    p50, p99, p999 = latency.ms
-    at = int(np.argmax(p99))
-    return (
-        f"Median latency from {words.milliseconds(float(p50.min()))} to "
-        f"{words.milliseconds(float(p50.max()))}; p99 at most "
-        f"{words.milliseconds(float(p99[at]))}, for events due about "
-        f"{latency.at_s[at]:.1f} s; p99.9 at most {words.milliseconds(float(p999.max()))}. "
-        f"{frame.told()}"
-    ).strip()
-
-
-def _lost_told(frame: Frame, marks: Marks, rows_are: str) -> str:
-    if not marks.events:
-        return "No event was lost."
-    first, last = float(marks.at_s.min()), float(marks.at_s.max())
-    most = sorted(marks.rows, key=lambda row: -row[1])[:5]
-    by_row = ", ".join(f"{name} {words.count(number)}" for name, number in most if number)
-    return (
-        f"{words.plural(marks.events, 'event')} lost, sent between {first:.2f} s and "
-        f"{last:.2f} s; most by {rows_are}: {by_row}. {frame.told()}"
-    ).strip()
-
-
-def _every(bins: int) -> int:
-    """Return how many bins share a row of a table."""
-    return -(-bins // TABLE_ROWS)
-
-
-def _timeline_rows(axis: Axis, rates: Rates, queue: Floats) -> tuple[tuple[str, ...], ...]:
-    rows = []
-    step = _every(len(queue))
-    for first in range(0, len(queue), step):
-        part = slice(first, first + step)
-        told = queue[part][np.isfinite(queue[part])]
-        persisted = None if rates.persisted is None else float(rates.persisted[part].mean())
-        rows.append(
-            (
-                f"{axis.edges_s[first]:g}",
-                words.count(float(rates.sent[part].mean())),
-                words.count(float(rates.acked[part].mean())),
-                words.count(persisted),
-                words.count(float(told.max())) if len(told) else "no answer",
-            )
-        )
-    return tuple(rows)
-
-
-def _latency_rows(axis: Axis, latency: Latency) -> tuple[tuple[str, ...], ...]:
-    """Return the worst of each percentile in every few bins."""
-    rows = []
-    step = _every(len(latency.at_s))
-    for first in range(0, len(latency.at_s), step):
-        part = slice(first, first + step)
-        worst = latency.ms[:, part].max(axis=1)
-        begin_s = latency.at_s[first] - axis.width_s / 2
-        shown = (words.milliseconds(float(ms)) for ms in worst)
-        rows.append((f"{begin_s:g}", words.count(float(latency.events[part].sum())), *shown))
-    return tuple(rows)

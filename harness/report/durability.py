@@ -74,7 +74,7 @@ def durability_table(worths: Sequence[Worth], faults: Sequence[str]) -> Renderab
     )
     for name in ("target", "setting", "a yes means", *faults):
         table.add_column(name)
-    for worth in worths:
+    for worth in _shown(worths):
         table.add_row(*_row(worth, faults))
     return Group(table, *(Text(line) for line in [*_sentences(worths), *_notes(worths)]))
 
@@ -91,7 +91,7 @@ def durability_page(worths: Sequence[Worth], faults: Sequence[str], machine: str
         "",
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",
-        *(f"| {' | '.join(_row(worth, faults))} |" for worth in worths),
+        *(f"| {' | '.join(_row(worth, faults))} |" for worth in _shown(worths)),
         "",
         *(f"- {line}" for line in [*_sentences(worths), *_notes(worths)]),
         "",
@@ -106,7 +106,13 @@ def _row(worth: Worth, faults: Sequence[str]) -> list[str]:
 
 
 def _sentences(worths: Sequence[Worth]) -> list[str]:
-    return [worth.sentence for worth in worths]
+    return [worth.sentence for worth in _shown(worths)]
+
+
+def _shown(worths: Sequence[Worth]) -> list[Worth]:
+    """Return the rows that say something: a setting that was never measured does not."""
+    measured = [w for w in worths if any(seen.lost is not None for seen in w.windows.values())]
+    return [worth for worth in worths if not worth.setting or worth in measured]
 
 
 def _notes(worths: Sequence[Worth]) -> list[str]:

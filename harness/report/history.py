@@ -16,6 +16,7 @@ from rich.text import Text
 from harness.history import Trend
 from harness.model import Verdict
 from harness.outcome import counted
+from harness.report._markup import one_line
 from harness.report.table import COLOURS
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -81,7 +82,7 @@ def history_table(trends: Sequence[Trend]) -> RenderableType:
     table.add_column("verdicts")
     for trend in trends:
         table.add_row(
-            *(escape(cell) for cell in (trend.experiment, trend.target, trend.runtime)),
+            *(escape(one_line(cell)) for cell in (trend.experiment, trend.target, trend.runtime)),
             str(len(trend.entries)),
             *(_figure_cell(figure, trend) for figure in FIGURES),
             counted(each.verdict for each in trend.entries),
@@ -98,9 +99,9 @@ def _latest(trends: Sequence[Trend]) -> list[Text]:
     """Return a line for each cell whose newest run did not pass."""
     return [
         Text.assemble(
-            (f"{trend.experiment} on {trend.target} ({trend.runtime}) ", "bold"),
+            (one_line(f"{trend.experiment} on {trend.target} ({trend.runtime}) "), "bold"),
             (trend.last.verdict, COLOURS[Verdict(trend.last.verdict)]),
-            f": {trend.last.reason}",
+            f": {one_line(trend.last.reason)}",
         )
         for trend in trends
         if trend.last.verdict != Verdict.PASS

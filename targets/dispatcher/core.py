@@ -23,6 +23,14 @@ LOG = logging.getLogger(__name__)
 
 _AGAIN_S = 0.2
 
+# Marked on the way of every event.
+_ACCEPTED = Stage.ACCEPTED.value
+_QUEUED = Stage.QUEUED.value
+_TAKEN = Stage.TAKEN.value
+_HANDLING = Stage.HANDLING.value
+_PERSISTED = Stage.PERSISTED.value
+_ACKNOWLEDGED = Stage.ACKNOWLEDGED.value
+
 
 class IntakeClosedError(Exception):
     """The dispatcher is shutting down and takes no more events."""
@@ -156,7 +164,7 @@ class Dispatcher:
             QueueUnsureError: the backend did not say.
         """
         item = Accepted(event, time.time())
-        self._mark(event, Stage.ACCEPTED)
+        self._mark(event, _ACCEPTED)
         try:
             await self._push(item)
         except (QueueFullError, RateLimitedError, IntakeClosedError):
@@ -173,7 +181,7 @@ class Dispatcher:
         push = self.settings.push
         if push.when_full is WhenFull.BLOCK:
             await self._put_unless_closing(item, push.timeout_s)
-            self._mark(item.event, Stage.QUEUED)
+            self._mark(item.event, _QUEUED)
             return
         try:
             await self.queue.put(item, 0)
@@ -182,7 +190,7 @@ class Dispatcher:
                 raise
             await self._write_through(item)
         else:
-            self._mark(item.event, Stage.QUEUED)
+            self._mark(item.event, _QUEUED)
 
     async def _put_unless_closing(self, item: Accepted, timeout_s: float) -> None:
         """Wait for room, but not beyond the moment at which the intake closes."""
@@ -206,13 +214,13 @@ class Dispatcher:
 
     async def _write_through(self, item: Accepted) -> None:
         """Handle the event in the producer's own time: degraded, but not refused."""
-        self._mark(item.event, Stage.HANDLING)
+        self._mark(item.event, _HANDLING)
         try:
             await self._handle(item.event)
         except DatabaseError as error:
             # An insert whose answer was lost may have happened.
             raise QueueUnsureError(str(error)) from error
-        self._mark(item.event, Stage.PERSISTED)
+        self._mark(item.event, _PERSISTED)
         self.metrics.count("persisted")
         self.metrics.latency.observe(time.time() - item.accepted_at)
 
@@ -226,7 +234,7 @@ class Dispatcher:
     async def _work(self) -> None:
         while not self._leaves_the_rest():
             delivery = await self.queue.take()
-            self._mark(delivery.item.event, Stage.TAKEN)
+            self._mark(delivery.item.event, _TAKEN)
             self.in_flight += 1
             try:
                 await self._deal_with(delivery)
@@ -268,17 +276,17 @@ class Dispatcher:
     async def _attempt(self, delivery: Delivery) -> str | None:
         """Handle once; return None when it is persisted, else the reason."""
         event = delivery.item.event
-        self._mark(event, Stage.HANDLING)
+        self._mark(event, _HANDLING)
         try:
             await self._handle(event)
         except DatabaseError as error:
             self.metrics.count("failed")
             return " ".join(str(error).split()) or type(error).__name__
-        self._mark(event, Stage.PERSISTED)
+        self._mark(event, _PERSISTED)
         self.metrics.count("persisted")
         self.metrics.latency.observe(time.time() - delivery.item.accepted_at)
         await self.queue.ack(delivery)
-        self._mark(event, Stage.ACKNOWLEDGED)
+        self._mark(event, _ACKNOWLEDGED)
         return None
 
     async def _handle(self, event: Event) -> None:

@@ -134,7 +134,6 @@ def test_the_target_stays_frozen_with_the_event_at_the_step(scene: Scene) -> Non
     found = aim(site, "dequeued", 0, lambda: True, 1)
     assert found is not None
     assert found.hit == ((0, 3),)
-    assert found.frozen
     assert site.now_frozen
 
 
