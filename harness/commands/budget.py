@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,10 +93,7 @@ def _carry_out(file: Path, found: Plan, *, dry_run: bool) -> None:
 
     old = file.read_text(encoding="utf-8")
     new = tightened(old, found.changes)
-    lines = difflib.unified_diff(
-        old.splitlines(), new.splitlines(), str(file.name), f"{file.name} (tightened)", lineterm=""
-    )
-    for line in lines:
+    for line in _difference(file.name, old.splitlines(), new.splitlines()):
         OUT.print(line, highlight=False, markup=False, soft_wrap=True)
     if dry_run:
         say("nothing was written: --dry-run")
@@ -116,3 +114,25 @@ def _replace(file: Path, text: str) -> None:
         raise HarnessError(f"{file} cannot be written: {error.strerror}") from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _difference(name: str, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    """Yield a unified difference.
+
+    The library's own takes lines that are frequent, as bounds in a long file are, for noise,
+    and then shows them as changed.
+    """
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    groups = list(matcher.get_grouped_opcodes(3))
+    if groups:
+        yield f"--- {name}"
+        yield f"+++ {name} (tightened)"
+    for group in groups:
+        (_, i1, _, j1, _), (_, _, i2, _, j2) = group[0], group[-1]
+        yield f"@@ -{i1 + 1},{i2 - i1} +{j1 + 1},{j2 - j1} @@"
+        for kind, a, b, c, d in group:
+            if kind == "equal":
+                yield from (f" {line}" for line in old[a:b])
+            else:
+                yield from (f"-{line}" for line in old[a:b])
+                yield from (f"+{line}" for line in new[c:d])

@@ -87,7 +87,7 @@ def run(
             "or judge the recorded runs with `harness gate`"
         )
     ask = _Ask(
-        named=[] if "all" in experiment else experiment,
+        named=[] if "all" in experiment else [catalogue.experiment(n).name for n in experiment],
         cells=asked,
         runtime=runtime_named(runtime),
         seed=secrets.randbelow(2**31) if seed is None else seed,

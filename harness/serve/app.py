@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -22,15 +20,14 @@ from harness.errors import HarnessError
 from harness.facts import Facts
 from harness.history import Filter, History, trends
 from harness.report.history import FIGURES, curve, figure_text
-from harness.result import RESULT, Result
+from harness.report.page import run_page
+from harness.result import RESULT
 
 # Whoever asks under another name may have been sent here by a foreign page.
 HOSTS = ("127.0.0.1", "localhost")
 SHOWN = 500
 TREND_RUNS = 20
 KEPT_PAGES = 64
-# The module that draws a run's whole page.
-RUN_PAGE = "harness.report.page"
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
@@ -79,30 +76,21 @@ class Pages:
         )
 
     def run(self, folder: Path) -> str:
-        """Return the page of one run; drawn anew when its result has changed."""
-        try:
-            key = (folder.name, (folder / RESULT).stat().st_mtime_ns)
-        except OSError:
-            return self._unjudged(folder)
+        """Return the page of one judged run; drawn anew when its result has changed."""
+        key = (folder.name, (folder / RESULT).stat().st_mtime_ns)
         with self._lock:
             if key not in self._kept:
                 while len(self._kept) >= KEPT_PAGES:
                     del self._kept[next(iter(self._kept))]
-                self._kept[key] = self._draw(folder)
+                self._kept[key] = run_page(folder)
             return self._kept[key]
 
     def problem(self, status: int, told: str) -> str:
         """Return a page that says why there is nothing to see."""
         return self._templates.get_template("problem.html").render(status=status, told=told)
 
-    def _draw(self, folder: Path) -> str:
-        """Return the report's page, or a plain one where this installation has none."""
-        if importlib.util.find_spec(RUN_PAGE) is not None:
-            page: str = importlib.import_module(RUN_PAGE).run_page(folder)
-            return page
-        return self._templates.get_template("run.html").render(result=Result.load_from(folder))
-
-    def _unjudged(self, folder: Path) -> str:
+    def unjudged(self, folder: Path) -> str:
+        """Return a page that says why a run has no result."""
         facts = Facts.load(folder)
         told = facts.problem or "it was cut short, or still runs"
         return self.problem(404, f"run {folder.name} has no result yet: {told}")
@@ -121,6 +109,8 @@ def application(history: History) -> Starlette:
         folder = history.folder(name)
         if folder is None:
             return _page(pages.problem(404, f"there is no run {name}"), 404)
+        if not (folder / RESULT).is_file():
+            return _page(pages.unjudged(folder), 404)
         return _page(pages.run(folder))
 
     def http_problem(_: Request, error: Exception) -> Response:

@@ -63,7 +63,9 @@ def test_an_acknowledgement_before_the_insert_is_found_and_named(project: Path) 
     again = harness("run", told["smallest"], *LOCAL)
     assert again.code == 1, again.err
     (result,) = again.results()
-    assert result["stages"]["in hand"] == result["counts"]["lost"] >= 1
+    # Whether it had been marked as taken when it was acknowledged depends on the moment.
+    assert sum(result["stages"].values()) == result["counts"]["lost"] >= 1
+    assert set(result["stages"]) <= {"queued", "in hand"}
     assert result["counts"]["sent"] <= 60
 
 
