@@ -44,8 +44,16 @@ def runtime_named(name: str) -> Runtime:
 
 
 @contextmanager
-def up_on(runtime: Runtime, folder: Path, target: Target, **settings: str) -> Iterator[Up]:
-    """Bring up a target on a runtime."""
+def up_on(
+    runtime: Runtime,
+    folder: Path,
+    target: Target,
+    *,
+    disks: frozenset[str] = frozenset(),
+    instances: int = 1,
+    **settings: str,
+) -> Iterator[Up]:
+    """Bring up a target on a runtime, some of its servers on disks that can lose power."""
     services = discover()
     probes: list[HealthProbe] = []
 
@@ -63,6 +71,10 @@ def up_on(runtime: Runtime, folder: Path, target: Target, **settings: str) -> It
         settings={"DISPATCHER_HANDLER__TIME_S": "0.01", **settings},
         probe=probe_for,
         say=Silent().say,
+        disks=disks,
+        instances=instances,
     )
-    with runtime.open(order) as site, probes[0] as probe:
-        yield Up(site, probe, folder)
+    with runtime.open(order) as site:
+        probes[0].watch(site.base_urls)
+        with probes[0] as probe:
+            yield Up(site, probe, folder)

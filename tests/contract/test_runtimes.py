@@ -19,14 +19,17 @@ import pytest
 
 from harness import runtimes
 from harness.catalogue import Catalogue
-from harness.errors import ServiceError, TargetError
+from harness.errors import FaultError, ServiceError, TargetError
 from harness.plugins import names_in
-from harness.runtime import Runtime
+from harness.runtime import Runtime, in_service
+from harness.runtimes._disks import mounts
 from harness.site import (
     Killable,
     MemoryLimited,
     Pausable,
+    PowerCut,
     Replaceable,
+    Rolling,
     ServersKillable,
     Startable,
     Stoppable,
@@ -217,14 +220,86 @@ def test_a_killed_server_comes_back_with_its_data_at_its_address(up: Up) -> None
     url = up.site.endpoints["postgres"].direct["url"]
     with psycopg.connect(url) as connection:
         connection.execute("create table kept (n int)")
+    before = site.server_life("postgres")
     assert site.kill_server("postgres").code == 128 + SIGKILL
     up.site.check()
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(url, connect_timeout=2)
     site.start_server("postgres")
+    after = site.server_life("postgres")
+    assert (after.pid, after.start_ticks) != (before.pid, before.start_ticks)
     with psycopg.connect(url) as connection:
         assert connection.execute("select count(*) from kept").fetchone() == (0,)
     up.site.check()
+
+
+def test_a_disk_that_loses_power_keeps_what_was_flushed_and_nothing_else(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    target = Catalogue.here().target("channel")
+    if PowerCut not in runtime.capabilities(target):
+        pytest.skip(str(PowerCut.__doc__).partition("\n")[0])
+    with up_on(runtime, tmp_path, target, disks=frozenset({"postgres"})) as up:
+        site, url = up.site, up.site.endpoints["postgres"].direct["url"]
+        assert isinstance(site, PowerCut)
+        whole = site.disk("postgres")
+        assert whole.device.startswith("/dev/loop")
+        assert (whole.shut_down, whole.refused) == (False, "")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("create table kept (n int)")
+            connection.execute("insert into kept values (1)")
+        point = next(mount.point for mount in mounts() if mount.device == whole.device)
+        # Never synchronised: in the kernel's memory, and not on the disk.
+        (point / "unflushed").write_text("gone with the power")
+        site.kill_server("postgres")
+        site.cut_power("postgres")
+        dead = site.disk("postgres")
+        assert dead.shut_down
+        assert dead.refused
+        site.restore_power("postgres")
+        site.restore_power("postgres")
+        site.start_server("postgres")
+        with psycopg.connect(url) as connection:
+            assert connection.execute("select count(*) from kept").fetchone() == (1,)
+        left = point / "unflushed"
+        # Its name may have been flushed along with the database's, its content was not.
+        assert not left.exists() or not left.read_bytes()
+    assert_nothing_to_recover(runtime)
+    assert not [m for m in mounts() if RUN in str(m.point)]
+
+
+def test_a_server_without_a_disk_of_its_own_cannot_lose_power(up: Up, runtime: Runtime) -> None:
+    site = up.site
+    if PowerCut not in runtime.capabilities(Catalogue.here().target("channel")):
+        pytest.skip(str(PowerCut.__doc__).partition("\n")[0])
+    assert isinstance(site, PowerCut)
+    with pytest.raises(FaultError, match="server postgres has no disk of its own"):
+        site.cut_power("postgres")
+
+
+def test_instances_serve_side_by_side_and_are_replaced_in_turn(
+    runtime: Runtime, tmp_path: Path
+) -> None:
+    target = Catalogue.here().target("channel")
+    if Rolling not in runtime.capabilities(target):
+        pytest.skip(str(Rolling.__doc__).partition("\n")[0])
+    with up_on(runtime, tmp_path, target, instances=2, DISPATCHER_SHUTDOWN__SLEEP_S="0.2") as up:
+        site = up.site
+        assert isinstance(site, Rolling)
+        addresses = [url.removeprefix("http://") for url in site.base_urls]
+        assert len(set(addresses)) == 2
+        assert in_service(tmp_path).read_text().split() == addresses
+        first = up.probe.wait_for(lambda s: s.boot_id.count("+") == 1, 5)
+        assert first is not None
+        rolled = site.roll_out(0.2, 10)
+        assert [one.stopped.exit.code for one in rolled] == [0, 0]
+        assert all(one.before.pid != one.after.pid for one in rolled)
+        assert in_service(tmp_path).read_text().split() == addresses
+        after = up.probe.wait_for(lambda s: s.boot_id.count("+") == 1, 5)
+        assert after is not None
+        assert not set(first.boot_id.split("+")) & set(after.boot_id.split("+"))
+        up.site.check()
+    assert (tmp_path / "logs" / "target-1.log").exists()
 
 
 def test_what_the_target_writes_into_the_run_folder_is_there(

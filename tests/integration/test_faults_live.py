@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 import urllib.request
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
@@ -71,6 +73,52 @@ def test_a_fault_proves_itself_and_heals(
     assert all(each.holds for each in evidence), evidence
     assert len({each.source for each in evidence}) >= 2
     assert ("engine-events" in {each.source for each in evidence}) == (where == "docker")
+
+
+@dataclass(frozen=True, slots=True)
+class Wide:
+    """A fault beyond the target's own process, and the site that it needs."""
+
+    fault: str
+    target: str = "redis"
+    disks: frozenset[str] = frozenset()
+    instances: int = 1
+    parameters: Mapping[str, str | int | float] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+WIDE = (
+    Wide("panic", "channel", settings={"DISPATCHER_PANIC_ENDPOINT": "true"}),
+    Wide("server-kill"),
+    Wide("partition"),
+    Wide("power-loss", disks=frozenset({"postgres", "redis"})),
+    Wide("rollout", "channel", instances=2, parameters={"grace_s": 5}),
+)
+
+
+@pytest.mark.parametrize("where", BOTH)
+@pytest.mark.parametrize("wide", WIDE, ids=lambda wide: wide.fault)
+def test_a_fault_of_servers_and_instances_proves_itself_and_heals(
+    where: str, wide: Wide, tmp_path: Path
+) -> None:
+    runtime, target = runtime_named(where), Catalogue.here().target(wide.target)
+    fault = build_fault(PlannedFault(wide.fault, Trigger(), parameters=wide.parameters))
+    if lacking := set(fault.needs) - runtime.capabilities(target):
+        pytest.skip(f"runtime {where} offers no {', '.join(each.__name__ for each in lacking)}")
+    with up_on(
+        *(runtime, tmp_path, target),
+        disks=wide.disks,
+        instances=wide.instances,
+        **wide.settings,
+    ) as up:
+        assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
+        evidence = fault.inject(up.site)
+        time.sleep(1.5)
+        evidence += fault.heal(up.site)
+        assert up.probe.wait_for(lambda sample: sample.ok, 20) is not None
+        up.site.check()
+    assert all(each.holds for each in evidence), evidence
+    assert len({each.source for each in evidence}) >= 2
 
 
 @pytest.mark.parametrize("where", BOTH)
