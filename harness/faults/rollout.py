@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 
 from harness.faults._graces import Grace, grace
-from harness.faults._lives import Before, capable, ended, new_life, seen_again
+from harness.faults._lives import SEEN_AGAIN_WITHIN_S, Before, capable, ended, new_life, seen_again
 from harness.model import Evidence
 from harness.site import Rolled, Rolling, Sample, Site
 
@@ -37,7 +37,8 @@ class Rollout:
         before = next((s for s in reversed(site.probe.samples()) if s.ok), None)
         rolled = target.roll_out(self._grace.pre_stop_s, self._grace.grace_s)
         evidence = [each for one in rolled for each in _replaced(one)]
-        return [*evidence, *_new_names(before, seen_again(site), len(rolled))]
+        after = _all_again(site, len(rolled)) if before is not None and before.boot_id else None
+        return [*evidence, *_new_names(before, after, len(rolled))]
 
     def heal(self, site: Site) -> list[Evidence]:
         """Do nothing: the new ones serve."""
@@ -59,6 +60,14 @@ def _replaced(one: Rolled) -> list[Evidence]:
         ended(before, stopped.exit, f"the old process ended {how}", right and took_s >= 0),
         new_life(before, one.after),
     ]
+
+
+def _all_again(site: Site, count: int) -> Sample | None:
+    """Wait until all answer in one look; who answers of them, when they never do."""
+    together = site.probe.wait_for(
+        lambda sample: sample.ok and len(sample.boot_id.split("+")) == count, SEEN_AGAIN_WITHIN_S
+    )
+    return together or seen_again(site)
 
 
 def _new_names(before: Sample | None, after: Sample | None, count: int) -> list[Evidence]:
