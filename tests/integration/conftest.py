@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,16 @@ class Running:
 
     def process(self, name: str) -> psutil.Process:
         """Return the oldest of its processes whose name contains ``name``."""
-        found = [p for p in self.processes() if name in p.name() or name in " ".join(p.cmdline())]
-        return min(found, key=lambda process: process.create_time())
+        return min(self.named(name), key=lambda process: process.create_time())
+
+    def named(self, name: str) -> list[psutil.Process]:
+        """Return its processes whose command contains ``name``; some may be ending."""
+        found = []
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                if name in process.name() or name in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
 
     def send(self, number: signal.Signals) -> None:
         self.popen.send_signal(number)
