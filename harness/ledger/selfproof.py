@@ -23,7 +23,7 @@ from harness.model import Status
 PLANTED_EACH = 3
 
 # A proof on this many events shows as much as one on all of them, and costs less.
-LARGEST_SAMPLE = 200_000
+LARGEST_SAMPLE = 100_000
 
 # What a ledger lists one by one.
 _NAMED = ("lost", "duplicated", "corrupted", "reordered", "resurrected", "unexpected")

@@ -96,6 +96,7 @@ def run_view(run: SavedRun) -> dict[str, object]:
         "became": _classes(result, tuple(Counts().as_dict())[4:]),
         "lost_tables": _lost_tables(result),
         "evidence": _evidence(run, frame),
+        "proof_cost": _proof_cost(result),
         "alerts": _alerts(run, frame),
         "environment": _environment(run),
     }
@@ -316,6 +317,11 @@ def _evidence(run: SavedRun, frame: Frame | None) -> list[Seen]:
         Seen(seen.source, seen.claim, seen.value, seen.holds, _at(seen.at_ns, zero_ns))
         for seen in run.result.evidence
     ]
+
+
+def _proof_cost(result: Result) -> str:
+    share = result.self_proof_share
+    return "" if share is None else words.proof_cost(result.timings_s["self_proof"], share)
 
 
 def _alerts(run: SavedRun, frame: Frame | None) -> list[AlertLine]:

@@ -149,6 +149,14 @@ def test_lost_events_are_placed_by_time_and_among_their_producers(lossy: Path) -
     assert re.search(place + r"together\s*40", text)
 
 
+def test_what_the_proof_of_the_ledger_cost_is_shown(lossy: Path) -> None:
+    assert "It took" not in Seen(run_page(lossy)).text
+    result = json.loads((lossy / "result.json").read_text())
+    result["timings_s"] = {"total": 12.5, "self_proof": 0.025}
+    (lossy / "result.json").write_text(json.dumps(result))
+    assert "It took 25.0 ms, 0.2 % of the run's time." in Seen(run_page(lossy)).text
+
+
 def test_a_run_without_loss_says_so(tmp_path: Path) -> None:
     text = Seen(run_page(Written(tmp_path / "run").save())).text
     assert "none of 1,000 acked events was lost" in text
