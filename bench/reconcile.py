@@ -21,6 +21,7 @@ from bench.report import Report, Row, at_least, at_most, median
 from harness.ledger import reconcile as ledger
 from harness.ledger.reconcile import reconcile, reconcile_by_arrays
 from harness.ledger.records import INTENT, OUTCOME, PAIR, ROW, Held, Told
+from harness.ledger.selfproof import LARGEST_SAMPLE, prove
 from harness.model import Status
 
 NAME = "reconcile"
@@ -180,6 +181,27 @@ def _status_kib(field: str) -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field))
 
 
+# Faster than one load process with a journal sends here; a run is never shorter than its load.
+FASTEST_PER_S = 20_000
+PROOF_SHARE = 0.05
+
+
+def proof_s(rounds: int, seed: int) -> float:
+    """Return the seconds that a run's proof of its ledger takes, at its most.
+
+    More events than a sample holds do not make it longer.
+    """
+    told, held = history(LARGEST_SAMPLE, seed)
+    took = []
+    for _ in range(rounds + 1):
+        begin = time.perf_counter()
+        if not all(check.ok for check in prove(told, held, seed)):
+            raise RuntimeError("the ledger did not prove itself")
+        took.append(time.perf_counter() - begin)
+    # The first one pays for what is imported.
+    return median(took[1:])
+
+
 def _in_a_process(name: str, events: int, seed: int, times: int = 1) -> list[Measured]:
     done = subprocess.run(
         [
@@ -211,6 +233,10 @@ def run(rounds: int, say: Callable[[str], None], seed: int = 1) -> Report:
         for name, runs in found.items()
     ]
     rows.append(_row("ledger", MORE, large, ours[MORE]))
+    say("self-proof")
+    proof, shortest_s = proof_s(rounds, seed), LARGEST_SAMPLE / FASTEST_PER_S
+    told = f"a run of {LARGEST_SAMPLE:,} events or more"
+    rows.append(Row("self-proof", told, round(proof, 4), "seconds"))
     base = ours[EVENTS]
     return Report(
         NAME,
@@ -224,6 +250,12 @@ def run(rounds: int, say: Callable[[str], None], seed: int = 1) -> Report:
             at_most("seconds for 100 million", ours[MORE], 8),
             at_most("MiB above the input for 100 million", median(_field(large, "mib")), 1024),
             at_most("times as long for 100 million as for 10", ours[MORE] / base, 13),
+            at_most(
+                f"share of a run of {LARGEST_SAMPLE:,} events at {FASTEST_PER_S:,}/s that its "
+                "self-proof takes",
+                round(proof / shortest_s, 4),
+                PROOF_SHARE,
+            ),
         ],
     )
 

@@ -21,13 +21,11 @@ from harness.ledger.records import Held, Ledger, Records, Told
 from harness.ledger.selfproof import Check, prove
 from harness.ledger.stages import When, by_stage, by_time, in_words, lost_events
 from harness.load.reading import Journals, read_journals
-from harness.marks import load_marks
+from harness.marks import LOST, load_marks
 from harness.model import Counts, Evidence, Expected, Predicted
 from harness.result import Comparison, LoadFigures, LostWhere, Result
 
 INDEPENDENT_SOURCES = 2
-
-STAGES = "stages.npy"
 
 # Beyond these the harness itself had too little CPU: the load was not the one that was
 # asked for, and the moment of a fault was not the one that was seen.
@@ -72,7 +70,7 @@ def judge_facts(
     except (HarnessError, OSError, ValueError) as error:
         return _unreadable(facts, f"what the run saved cannot be judged: {error}")
     if facts.stages_marked and read.lost is not None:
-        np.save(folder / STAGES, in_words(read.lost), allow_pickle=False)
+        np.save(folder / LOST, in_words(read.lost), allow_pickle=False)
     if timings_s is not None:
         facts.timings_s = dict(timings_s)
     return _result(facts, read)

@@ -44,3 +44,7 @@ def test_contenders_find_the_same_events() -> None:
     doubled = 200_000 * part.DOUBLED_PER_MILLION // 1_000_000
     assert set(answers.values()) == {(lost, part.FOREIGN_ROWS, doubled)}
     assert np.unique(held.rows["position"]).size == len(held.rows)
+
+
+def test_the_self_proof_is_measured_at_its_largest() -> None:
+    assert 0 < part.proof_s(1, 1) < 10
