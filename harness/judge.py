@@ -19,15 +19,13 @@ from harness.ledger.measures import MEASURES, Shown
 from harness.ledger.reconcile import reconcile
 from harness.ledger.records import Held, Ledger, Records, Told
 from harness.ledger.selfproof import Check, prove
-from harness.ledger.stages import When, by_stage, by_time, in_words, lost_events
+from harness.ledger.stages import STAGES, When, by_stage, by_time, in_words, lost_events
 from harness.load.reading import Journals, read_journals
 from harness.marks import load_marks
 from harness.model import Counts, Evidence, Expected, Predicted
 from harness.result import Comparison, LoadFigures, LostWhere, Result
 
 INDEPENDENT_SOURCES = 2
-
-STAGES = "stages.npy"
 
 # Beyond these the harness itself had too little CPU: the load was not the one that was
 # asked for, and the moment of a fault was not the one that was seen.

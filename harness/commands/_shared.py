@@ -103,6 +103,11 @@ def check_json(file: Path | None) -> None:
         raise UsageError(f"--json {file}: folder {file.parent} does not exist")
 
 
+def shown_path(path: Path) -> Path:
+    """Return a path as it is short to read: from the working folder, where it lies in it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def newest(runs: Path) -> Path:
     """Return the folder of the newest run."""
     folders = sorted((path for path in runs.glob("*-*") if path.is_dir()), key=_changed)

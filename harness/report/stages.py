@@ -9,26 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.ledger.records import Records, keys
+from harness.ledger.stages import STAGES, Died
 
-LOST = "lost.npy"
-
-# By the number that ``lost.npy`` holds; 0 is an event that left no mark.
-WORDS = (
-    "without a mark",
-    "not yet queued",
-    "queued",
-    "in hand",
-    "waiting for retry",
-    "abandoned at shutdown",
-    "acked but not durable in the broker",
-    "given up, no dead-letter queue",
-    "dead-letter overflow",
-    "dead-letter queue away",
-    "dead letter gone",
-    "persisted, then gone from the database",
-    "refused, though acked",
-)
-UNMARKED = 0
+UNMARKED = Died.UNMARKED.words
+# The order of the rows: from the way in to the way out.
+_ORDER = [died.words for died in Died]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,37 +22,40 @@ class Stages:
 
     Attributes:
         of_key: sorted keys of the events (``ledger.records.keys``).
-        died: number of the words, one for each key.
+        died: the words, one for each key.
     """
 
     of_key: npt.NDArray[np.uint64]
-    died: npt.NDArray[np.intp]
+    died: npt.NDArray[np.str_]
 
     def rows(self, ids: Records) -> tuple[npt.NDArray[np.intp], list[str]]:
         """Return for each event its row, and the words of the rows that have any."""
         wanted = keys(ids)
         at = np.minimum(np.searchsorted(self.of_key, wanted), len(self.of_key) - 1)
         died = np.where(self.of_key[at] == wanted, self.died[at], UNMARKED)
-        used, row = np.unique(died, return_inverse=True)
-        return row.astype(np.intp), [_words(int(number)) for number in used]
+        used, number = np.unique(died, return_inverse=True)
+        names = sorted((str(words) for words in used), key=_place)
+        row = np.array([names.index(str(words)) for words in used], np.intp)
+        return row[number], names
 
 
-def _words(number: int) -> str:
-    return WORDS[number] if number < len(WORDS) else f"stage {number}"
+def _place(words: str) -> tuple[int, str]:
+    """Return where a row lies; words of another version of this harness come last."""
+    return (_ORDER.index(words) if words in _ORDER else len(_ORDER), words)
 
 
 def read_stages(folder: Path) -> Stages | None:
     """Return what the lost events of a run died of; None where nothing was marked.
 
-    The file is an array with the fields ``producer``, ``sequence`` and ``died``.
+    The file is an array with the fields ``producer``, ``sequence`` and ``stage``.
     """
     try:
-        saved = np.load(folder / LOST, allow_pickle=False)
+        saved = np.load(folder / STAGES, allow_pickle=False)
     except (OSError, ValueError):
         return None
-    if not {"producer", "sequence", "died"} <= set(saved.dtype.names or ()):
+    if not {"producer", "sequence", "stage"} <= set(saved.dtype.names or ()):
         return None
-    if not (saved["died"] != UNMARKED).any():
+    if not (saved["stage"] != UNMARKED).any():
         return None
     order = np.argsort(keys(saved), kind="stable")
-    return Stages(keys(saved)[order], saved["died"][order].astype(np.intp))
+    return Stages(keys(saved)[order], saved["stage"][order])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.errors import UsageError
-from harness.ledger.records import PAIR
+from harness.ledger.stages import LOST, STAGES, Died, in_words
 from harness.report.page import run_page, save_run_page
 from tests.unit.run_folders import SECOND, START, Written
 
@@ -115,11 +115,11 @@ def test_alerts_are_marked(lossy: Path) -> None:
 
 
 def test_lost_events_lie_by_stage_where_stages_are_marked(lossy: Path) -> None:
-    lost = np.zeros(40, [*PAIR.descr, ("died", "u1")])
+    lost = np.zeros(40, LOST)
     place = np.arange(460, 500)
     lost["producer"], lost["sequence"] = place % 8, place // 8
-    lost["died"][:30], lost["died"][30:] = 2, 3
-    np.save(lossy / "lost.npy", lost)
+    lost["died"][:30], lost["died"][30:] = Died.QUEUED, Died.IN_HAND
+    np.save(lossy / STAGES, in_words(lost))
     seen = Seen(run_page(lossy))
     assert "by stage" in seen.text
     assert re.search(r"queued\s*30\s*in hand\s*10", seen.text)
