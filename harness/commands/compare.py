@@ -133,7 +133,7 @@ def _html(
 ) -> None:
     from harness.catalogue import Catalogue
     from harness.report.capacity import read_capacities
-    from harness.report.page import matrix_page
+    from harness.report.matrix_page import matrix_page
 
     capacities = read_capacities(Catalogue.here().runs.parent)
     file.write_text(matrix_page(runs, baseline, capacities), encoding="utf-8")

@@ -18,7 +18,7 @@ from harness.report.capacity import Capacity, read_capacities
 from harness.report.matrix import BY_KEY, cell_text, cells_frame, records, runs_frame
 from harness.report.matrix_markdown import matrix_markdown
 from harness.report.matrix_table import matrix_table
-from harness.report.page import matrix_page
+from harness.report.matrix_page import matrix_page
 from harness.report.recorded import JudgedRun, check_comparable, check_repeats, read_judged
 from harness.report.reference import Making, reference
 from tests.unit.run_folders import Written
