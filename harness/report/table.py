@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.model import Predicted, Verdict
 from harness.outcome import Lack, Outcome
-from harness.report._markup import terminal_text
+from harness.report._markup import one_line, terminal_text
 from harness.result import Result
 
 COLOURS = {
@@ -189,4 +189,4 @@ def detail(result: Result) -> RenderableType:
     lines += [f"Self-proof: {line}" for line in result.self_proof]
     timings = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.timings_s.items())
     lines.append(f"Timings: {timings}")
-    return Group(counts, evidence, *(Text(line) for line in lines))
+    return Group(counts, evidence, *(Text(one_line(line)) for line in lines))

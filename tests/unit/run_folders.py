@@ -87,7 +87,9 @@ class Written:
         done_ns = due_ns + (late * self.answer_s * SECOND).astype(np.int64)
         refused_from = self.events - self.refused
         times = zip(due_ns.tolist(), done_ns.tolist(), strict=True)
-        with JournalWriter(self.folder / "journal-0.bin", 0, PRODUCERS, self.seed, START) as journal:
+        with JournalWriter(
+            self.folder / "journal-0.bin", 0, PRODUCERS, self.seed, START
+        ) as journal:
             for place, (due, done) in enumerate(times):
                 producer, sequence = place % PRODUCERS, place // PRODUCERS
                 status = Status.ACKED if place < refused_from else Status.REFUSED
