@@ -47,6 +47,46 @@ class Columns:
     persisted_at: bool
 
 
+# PostgreSQL leaves out the columns that nobody asks for, so this is a count over the table.
+_COUNT = sql.SQL("select count(*) from ({query}) as persisted")
+
+
+class RowCounter:
+    """Counts what is persisted over one connection that stays open.
+
+    Args:
+        connect: opens a connection that does not pass a proxy.
+        statement: returns one number.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], psycopg.Connection[tuple[object, ...]]],
+        statement: sql.SQL | sql.Composed,
+    ) -> None:
+        self._connect = connect
+        self._statement = statement
+        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+
+    def __call__(self) -> int | None:
+        """Return how many rows there are now; None while the database does not say."""
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            # Prepared, since it is asked a hundred times a second.
+            row = self._connection.execute(self._statement, prepare=True).fetchone()
+        except psycopg.Error:
+            self.close()
+            return None
+        return int(str(row[0])) if row else None
+
+    def close(self) -> None:
+        """Close the connection; the next count opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
 class Auditor:
     """Reads one target's database.
 
@@ -73,9 +113,31 @@ class Auditor:
                     name: _columns(connection, query, f"persisted.{name}")
                     for name, query in self._queries().items()
                 }
+                self._check_count(connection)
         except psycopg.Error as error:
             raise UsageError(f"persisted.database cannot be reached: {_one_line(error)}") from None
         return columns["query"]
+
+    def _check_count(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        where = "persisted.count_query"
+        try:
+            row = connection.execute(self._counting()).fetchone()
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            raise UsageError(f"{where} is not a query that works: {_one_line(error)}") from None
+        if row is None or len(row) != 1 or not isinstance(row[0], int):
+            raise UsageError(f"{where} must return one whole number; it returns {row!r}")
+
+    def counter(self) -> RowCounter:
+        """Return what counts the rows often and at little cost."""
+        return RowCounter(self._connect, self._counting())
+
+    def _counting(self) -> sql.SQL | sql.Composed:
+        """Return the statement that counts what is persisted."""
+        if self._persisted.count_query is not None:
+            return _raw(self._persisted.count_query)
+        return _COUNT.format(query=_raw(self._persisted.query))
 
     def check_empty(self) -> None:
         """Make sure that no row of an earlier run can stand in for one of this run.
@@ -101,10 +163,9 @@ class Auditor:
         return self._count(self._persisted.query)
 
     def _count(self, query: str) -> int:
-        statement = sql.SQL("select count(*) from ({query}) as persisted")
         try:
             with self._reading() as connection:
-                row = connection.execute(statement.format(query=_raw(query))).fetchone()
+                row = connection.execute(_COUNT.format(query=_raw(query))).fetchone()
         except psycopg.Error as error:
             raise CollectError(f"what was persisted cannot be read: {_one_line(error)}") from None
         return int(str(row[0])) if row else 0

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from harness.admission import PROXY, disks_of, services_of
 from harness.catalogue import Cell
 from harness.collect import Auditor
-from harness.conduct import LOOK_EVERY_S, Conductor
+from harness.conduct import LOOK_EVERY_S, Conductor, Counters
 from harness.environment import save_environment
 from harness.errors import (
     HarnessError,
@@ -165,20 +165,32 @@ class _Story:
             stack.enter_context(self.probe)
             if isinstance(self.site, Startable):
                 self.start_s = self.site.incarnation().ready_s
+            self.auditor = _auditor(self.ask.cell, self.site)
             self.conductor = Conductor(
                 self.site,
                 self.probe,
                 self.facts,
                 self.ask.narrator,
-                self.ask.cell.target,
+                target=self.ask.cell.target,
+                counters=self._counters(stack),
             )
             stack.callback(self.conductor.heal_rest)
-            self.auditor = _auditor(self.ask.cell, self.site)
             columns = self.auditor.check()
             self.auditor.check_empty()
         self.facts.hashes_measured = columns.payload_hash
         self.facts.positions_measured = columns.position
         self.facts.times_measured = columns.persisted_at
+
+    def _counters(self, stack: ExitStack) -> Counters:
+        """Return what a fault's condition may read besides the target's own word."""
+        rows, told = self.auditor.counter(), Tally(self.folder)
+        stack.callback(rows.close)
+
+        def refused() -> int:
+            told.look()
+            return told.refused
+
+        return {"persisted": rows, "refused": refused}
 
     def note_doubts(self) -> None:
         """Note what would make every time of the run doubtful."""

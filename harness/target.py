@@ -136,10 +136,13 @@ class Persisted(_Strict):
     ``query`` returns one row per persisted event with the columns ``producer`` and
     ``sequence``, and optionally ``payload_hash`` (first 8 bytes of the payload's MD5 as
     bigint), ``position`` (order of persisting) and ``persisted_at`` (timestamptz).
+    ``count_query`` returns one number, how many there are: for tables that are too large for
+    ``query`` to be counted a hundred times a second, as the condition ``persisted`` wants.
     """
 
     database: str = "postgres"
     query: str
+    count_query: str | None = None
     dead_letter_query: str | None = None
     pending_query: str | None = None
     quiet_s: Annotated[float, Field(gt=0, le=300)] = 1.0
