@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness import services as service_package
 from harness.catalogue import Cell
 from harness.conduct import build_fault
+from harness.contradictions import check_contradictions
 from harness.errors import UsageError
 from harness.plugins import unknown
 from harness.runtime import Runtime
@@ -19,9 +20,12 @@ def check(cell: Cell, runtime: Runtime) -> str | None:
     """Return why a cell cannot be run on a runtime, before anything is started, or None.
 
     Raises:
-        UsageError: the cell names something that does not exist.
+        UsageError: the cell names something that does not exist, or contradicts itself.
     """
     check_server_settings(cell)
+    for planned in cell.variant.faults:
+        build_fault(planned)
+    check_contradictions(cell)
     if why := runtime.refuses(cell.target):
         return why
     if lacking := cell.lacks():
