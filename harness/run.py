@@ -30,6 +30,7 @@ from harness.load.process import events_sent, load_command
 from harness.load.tally import Tally
 from harness.marks import save_marks
 from harness.model import Address
+from harness.monitor.watch import Monitor, Watch, addresses
 from harness.narrator import Narrator, Progress
 from harness.probe import HealthProbe
 from harness.result import Result
@@ -54,6 +55,7 @@ class Ask:
         narrator: is told of each step.
         root_seed: what the seed was derived from; None when from nothing.
         repeat: the number of the run among repeats of the same.
+        watch: what watches the run as its owners would; None for nothing.
     """
 
     cell: Cell
@@ -63,6 +65,7 @@ class Ask:
     narrator: Narrator
     root_seed: int | None = None
     repeat: int = 0
+    watch: Watch | None = None
 
 
 def run(ask: Ask) -> Result:
@@ -165,6 +168,7 @@ class _Story:
             stack.enter_context(self.probe)
             if isinstance(self.site, Startable):
                 self.start_s = self.site.incarnation().ready_s
+            self._watch(stack)
             self.auditor = _auditor(self.ask.cell, self.site)
             self.conductor = Conductor(
                 self.site,
@@ -180,6 +184,16 @@ class _Story:
         self.facts.hashes_measured = columns.payload_hash
         self.facts.positions_measured = columns.position
         self.facts.times_measured = columns.persisted_at
+
+    def _watch(self, stack: ExitStack) -> None:
+        """Have the run watched, where that was asked; what fired is saved at its end."""
+        path = self.ask.cell.target.http.metrics
+        if self.ask.watch is None or path is None:
+            return
+        at = addresses(self.site.base_urls)
+        watch = self.ask.watch
+        stack.enter_context(Monitor(watch, self.folder, at, path, self.site.helper))
+        self.ask.narrator.say(f"{watch.binaries.version} watches, {watch.interval} between looks")
 
     def _counters(self, stack: ExitStack) -> Counters:
         """Return what a fault's condition may read besides the target's own word."""

@@ -96,12 +96,14 @@ class Http(_Strict):
     ``refused`` lists the answers that provably had no effect; every answer that is in
     neither list counts as unknown, never as refused.
     ``state`` answers JSON; ``queue_length`` and ``in_flight`` name its fields.
+    ``metrics`` is the page that Prometheus reads, for ``harness run --monitor``.
     """
 
     events: UrlPath = "/events"
     health: UrlPath = "/healthz"
     ready: UrlPath | None = None
     state: UrlPath | None = None
+    metrics: UrlPath | None = None
     queue_length: str = "queue_length"
     in_flight: str = "in_flight"
     boot_id: str = "boot_id"

@@ -133,7 +133,7 @@ def test_dead_letters_need_a_retry_where_their_place_goes_away(
     base = _cell(Trigger(at_s=1), fault="server-kill", parameters={"servers": server})
     names = {"dead_letter": "DISPATCHER_DEAD_LETTER__KIND", "retry_attempts": "R"}
     target = base.target.model_copy(update={"settings": names})
-    settings = {"dead_letter": kind, "retry_attempts": retries}
+    settings: dict[str, str | int | float] = {"dead_letter": kind, "retry_attempts": retries}
     variant = Variant("", base.variant.load, base.variant.faults, settings)
     cell = Cell(base.experiment, variant, target, base.budget)
     if not refused:
