@@ -151,6 +151,32 @@ class Persisted(_Strict):
     settle_limit_s: Annotated[float, Field(gt=0, le=1800)] = 90.0
 
 
+class DeadLetters(_Strict):
+    """How dead letters come back, for ``harness replay``.
+
+    ``replay`` is a path of the dispatcher that puts them back when it is posted to.
+    Where there is none, or the dispatcher is another one: ``query`` returns the letters of a
+    table, oldest first, with the columns ``id``, ``producer``, ``sequence`` and what else
+    ``http.body`` names; ``remove`` deletes the one that ``%(id)s`` stands for. In a file each
+    line is a JSON object with these names, or a list in the order of ``fields``.
+    """
+
+    replay: UrlPath | None = None
+    query: str | None = None
+    remove: str | None = None
+    fields: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.query is None) != (self.remove is None):
+            raise ValueError("query and remove need each other")
+        if self.remove is not None and "%(id)s" not in self.remove:
+            raise ValueError("remove does not name the letter: it has no %(id)s")
+        if missing := {"producer", "sequence"} - set(self.fields) if self.fields else set():
+            raise ValueError(f"fields does not name {min(missing)}")
+        return self
+
+
 class Behaviour(_Strict):
     """What the prediction knows of the dispatcher.
 
@@ -187,6 +213,7 @@ class Target(_Strict):
     container: Container | None = None
     http: Http = Http()
     persisted: Persisted
+    dead_letters: DeadLetters = DeadLetters()
     behaviour: Behaviour = Behaviour()
     settings: dict[str, str] = {}
     stages: bool = False
@@ -209,6 +236,18 @@ class Target(_Strict):
                 "nor a postgresql:// URL"
             )
         return self
+
+
+def checked_url(url: str) -> str:
+    """Return the base URL of a dispatcher on this machine, without a slash at its end.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return Attach(url=url).url
+    except ValidationError as error:
+        raise UsageError(first_problem(error)) from None
 
 
 def load_target(path: Path) -> Target:
