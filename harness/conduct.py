@@ -11,6 +11,7 @@ from harness import faults
 from harness.errors import FaultError, HarnessError, UsageError
 from harness.experiment import TOLD_METRICS, PlannedFault, Trigger
 from harness.facts import Facts, FaultRecord
+from harness.interrupts import held_back
 from harness.narrator import Narrator
 from harness.plugins import load
 from harness.probe import HealthProbe
@@ -209,13 +210,15 @@ class Conductor:
         if held.healed:
             return
         held.healed = True
-        try:
-            held.record.evidence += held.fault.heal(self._site)
-        except HarnessError as error:
-            held.record.problem = f"not healed: {error}"
-            raise
-        held.record.healed_ns = time.time_ns()
-        self._narrator.say(f"fault {held.planned.fault} healed")
+        # Whoever interrupts now gets what he wants a moment later, and nothing half healed.
+        with held_back():
+            try:
+                held.record.evidence += held.fault.heal(self._site)
+            except HarnessError as error:
+                held.record.problem = f"not healed: {error}"
+                raise
+            held.record.healed_ns = time.time_ns()
+            self._narrator.say(f"fault {held.planned.fault} healed")
 
 
 class _ByProbe:

@@ -104,13 +104,15 @@ def watch(folder: Path, binaries: Binaries, factor: float) -> Watch:
         check=False,
     )
     if done.returncode != 0:
-        raise UsageError(f"{folder / CONFIGURATION}: {_why(done.stdout + done.stderr)}")
+        raise UsageError(f"{_why(done.stderr)}; promtool check config tells more")
     return Watch(binaries, configuration, file.read_text(encoding="utf-8"), factor)
 
 
 def _why(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return next((line for line in lines if "FAILED" not in line and "SUCCESS" not in line), "wrong")
+    """Return the first thing that promtool found wrong, on one line."""
+    _, _, found = said.partition("FAILED:")
+    wrong = " ".join(found.partition("FAILED:")[0].split())
+    return wrong or "promtool refuses it without a word"
 
 
 class Monitor:
