@@ -28,6 +28,7 @@ from harness.judge import judge_run
 from harness.load.plan import LoadPlan
 from harness.load.process import events_sent, load_command
 from harness.load.tally import Tally
+from harness.marks import FOLDER as SHARED
 from harness.marks import save_marks
 from harness.model import Address
 from harness.narrator import Narrator, Progress
@@ -173,7 +174,7 @@ class _Story:
                 self.ask.cell.target,
             )
             stack.callback(self.conductor.heal_rest)
-            self.auditor = _auditor(self.ask.cell, self.site)
+            self.auditor = _auditor(self.ask.cell, self.site, self.folder / SHARED)
             columns = self.auditor.check()
             self.auditor.check_empty()
         self.facts.hashes_measured = columns.payload_hash
@@ -426,9 +427,15 @@ def _facts(ask: Ask, run_id: str) -> Facts:
     )
 
 
-def _auditor(cell: Cell, site: RunningSite) -> Auditor:
+def _auditor(cell: Cell, site: RunningSite, shared: Path) -> Auditor:
     persisted = cell.target.persisted
     url = persisted.database
     if persisted.database in site.endpoints:
         url = site.endpoints[persisted.database].direct["url"]
-    return Auditor(url, persisted, cell.numbers().get("handler_time_s", 0.0))
+    return Auditor(url, persisted, _longest_s(cell.numbers()), shared)
+
+
+def _longest_s(numbers: Mapping[str, float]) -> float:
+    """Return how long the target may work on one event before a row comes."""
+    parts = ("handler_time_s", "query_s", "external_s", "logic_s")
+    return sum(numbers.get(part, 0.0) for part in parts)

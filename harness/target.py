@@ -98,7 +98,8 @@ class Http(_Strict):
     ``body`` is the JSON of one event with ``$producer``, ``$sequence`` and ``$payload``.
     ``refused`` lists the answers that provably had no effect; every answer that is in
     neither list counts as unknown, never as refused.
-    ``state`` answers JSON; ``queue_length`` and ``in_flight`` name its fields.
+    ``state`` answers JSON; ``queue_length`` and ``in_flight`` name its fields, and
+    ``without_room`` the count of pushes that found the queue full.
     """
 
     events: UrlPath = "/events"
@@ -108,6 +109,7 @@ class Http(_Strict):
     queue_length: str = "queue_length"
     in_flight: str = "in_flight"
     boot_id: str = "boot_id"
+    without_room: str = "counts.without_room"
     body: str = (
         '{"producer": $producer, "sequence": $sequence, "key": "$producer", "payload": "$payload"}'
     )
