@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -94,11 +96,19 @@ class Auditor:
         url: PostgreSQL URL that does not pass a proxy.
         persisted: the target's queries.
         handler_time_s: how long the target may work on one event before a row comes.
+        folder: what the target knows as ``{run_folder}``.
     """
 
-    def __init__(self, url: str, persisted: Persisted, handler_time_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        persisted: Persisted,
+        handler_time_s: float = 0.0,
+        folder: Path | None = None,
+    ) -> None:
         self._url = url
         self._persisted = persisted
+        self._folder = folder
         self._blind_s = max(BLIND_QUIET_S, 2 * handler_time_s)
 
     def check(self) -> Columns:
@@ -180,9 +190,21 @@ class Auditor:
             columns = _columns(connection, self._persisted.query, "persisted.query")
             return Collected(
                 _copy_rows(connection, self._persisted.query, columns),
-                _copy_pairs(connection, self._persisted.dead_letter_query),
+                np.concatenate(
+                    [
+                        _copy_pairs(connection, self._persisted.dead_letter_query),
+                        self._pairs_of_file(),
+                    ]
+                ),
                 _copy_pairs(connection, self._persisted.pending_query),
             )
+
+    def _pairs_of_file(self) -> npt.NDArray[np.void]:
+        """Return the dead letters that the target keeps in a file; none where it has none."""
+        name = self._persisted.dead_letter_file
+        if name is None or self._folder is None or not (self._folder / name).exists():
+            return np.empty(0, PAIR)
+        return _read_pairs(self._folder / name)
 
     def settle(
         self, drained: Callable[[], bool | None], check: Callable[[], None]
@@ -288,6 +310,24 @@ def _copy_pairs(
     pairs = np.empty(len(known), PAIR)
     pairs["producer"], pairs["sequence"] = known[:, 0], known[:, 1]
     return pairs
+
+
+def _read_pairs(path: Path) -> npt.NDArray[np.void]:
+    """Return the events of a file with a JSON object a line.
+
+    Raises:
+        CollectError: a line is none, or does not name an event.
+    """
+    pairs = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            told = json.loads(line)
+            pairs.append((int(told["producer"]), int(told["sequence"])))
+        except (ValueError, TypeError, KeyError):
+            raise CollectError(
+                f"line {number} of {path} is not a JSON object with producer and sequence"
+            ) from None
+    return np.array(pairs, PAIR)
 
 
 def _integer(expression: str) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from harness.catalogue import Cell
 from harness.errors import UsageError
-from harness.experiment import Load, PlannedFault, Trigger
+from harness.experiment import Load, Trigger
 
 # With these and no others varied, the numbers that the target file tells describe the target.
 _MODELLED = frozenset(
@@ -39,13 +40,17 @@ class Never:
     right: str
 
 
-def check_contradictions(cell: Cell) -> None:
+def check_contradictions(cell: Cell, away: Mapping[str, str] = MappingProxyType({})) -> None:
     """Make sure that what is asked of a cell does not contradict itself.
+
+    Args:
+        cell: the cell.
+        away: the servers that a fault takes away, each with the name of the fault.
 
     Raises:
         UsageError: it does; one sentence says what, where, and what would be right.
     """
-    _check_dead_letters(cell)
+    _check_dead_letters(cell, away)
     for number, planned in enumerate(cell.variant.faults):
         trigger = planned.trigger
         where = f"{cell.name} on {cell.target.name}: fault {planned.fault}"
@@ -73,33 +78,18 @@ def _check_time(where: str, trigger: Trigger, load: Load) -> None:
 # Dead letters.
 
 
-def _check_dead_letters(cell: Cell) -> None:
+def _check_dead_letters(cell: Cell, away: Mapping[str, str]) -> None:
     """Refuse a dead-letter queue that is lost together with what it is there for."""
-    told: Mapping[str, str | float] = {**cell.numbers(), **cell.choices()}
-    kind = told.get("dead_letter", "none")
-    where = f"{cell.name} on {cell.target.name}"
-    if kind == "none":
-        for name in ("dead_letter_capacity", "replay_every_s"):
-            if name in cell.variant.settings and "dead_letter" in told:
-                raise UsageError(
-                    f"{where}: {name} is set, and there is no dead-letter queue; set dead_letter "
-                    "to memory, file or database"
-                )
+    numbers, persisted = cell.numbers(), cell.target.persisted
+    fault = away.get(persisted.database)
+    in_database = "dead_letter_capacity" in numbers and persisted.dead_letter_file is None
+    if fault is None or not in_database or numbers.get("retry_attempts", 0):
         return
-    if kind != "database" or told.get("retry_attempts", 0):
-        return
-    for planned in cell.variant.faults:
-        if _takes_the_database(planned, cell.target.persisted.database):
-            raise UsageError(
-                f"{where}: fault {planned.fault} takes the database away in which the dead "
-                "letters are kept, and without a retry an event is given up while it is away; "
-                "set retry_attempts, or keep dead letters in memory or in a file"
-            )
-
-
-def _takes_the_database(planned: PlannedFault, database: str) -> bool:
-    named = str(planned.parameters.get("servers", "")).split()
-    return database in named[:1]
+    raise UsageError(
+        f"{cell.name} on {cell.target.name}: fault {fault} takes the database away in which the "
+        "dead letters are kept, and without a retry an event is given up while it is away; set "
+        "retry_attempts, or keep the dead letters in a file"
+    )
 
 
 # Conditions.
@@ -167,7 +157,8 @@ def _modelled_bounds(cell: Cell, trigger: Trigger) -> Iterator[tuple[float, Neve
         yield most, Never(f"{handled}, so the queue comes to {most:.0f} at most", more)
     if metric == "refused":
         yield from _no_refusal(cell, trigger, Never(f"{handled}, so the queue never fills", more))
-    if metric == "persisted" and handler_s:
+    # What is written through is handled by the producers, as many as there are.
+    if metric == "persisted" and handler_s and cell.choices().get("when_full") != "write-through":
         within_s = min(trigger.limit_s, load.duration_s + cell.target.http.timeout_s)
         done = workers / handler_s * within_s + workers
         yield done, Never(f"{handled}, which makes {done:.0f} until then", "wait for fewer")
@@ -178,7 +169,9 @@ def _no_refusal(cell: Cell, trigger: Trigger, never: Never) -> Iterator[tuple[fl
     load, numbers = cell.variant.load, cell.numbers()
     per_s = numbers["workers"] / (numbers["handler_time_s"] * _SLOWER + _INSERT_S)
     room = numbers["capacity"] - _STALL_S * max(phase.rate_per_s for phase in load.phases)
-    if cell.target.behaviour.queue_survives_crash is not False:
+    # A rate limit refuses early, and what is written through is not refused at all.
+    blocks = cell.choices().get("when_full", "block") in {"block", "reject"}
+    if cell.target.behaviour.queue_survives_crash is not False or not blocks:
         return
     waits_s = numbers.get("push_timeout_s", 0.0)
     if longest(load, per_s, load.duration_s) < room:

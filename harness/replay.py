@@ -150,11 +150,11 @@ def from_file(url: str, target: Target, path: Path) -> Replayed:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     aside = path.with_name(f"{path.name}.replayed-{stamp}")
     try:
-        list(_letters(path, target))
+        list(_letters(path))
         path.rename(aside)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    done, lines, sent = Replayed(), list(_letters(aside, target)), 0
+    done, lines, sent = Replayed(), list(_letters(aside)), 0
     try:
         while sent < len(lines):
             line, letter = lines[sent]
@@ -165,14 +165,14 @@ def from_file(url: str, target: Target, path: Path) -> Replayed:
             sent += 1
             if sent == len(lines):
                 # A dispatcher that had the file open may have written one more.
-                lines = list(_letters(aside, target))
+                lines = list(_letters(aside))
     finally:
         for line, _ in lines[sent:]:
             _write_back(path, line)
     return done
 
 
-def _letters(path: Path, target: Target) -> Iterator[tuple[bytes, Mapping[str, Any]]]:
+def _letters(path: Path) -> Iterator[tuple[bytes, Mapping[str, Any]]]:
     """Yield each line of a file and what it says."""
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         if not line.strip():
@@ -181,13 +181,10 @@ def _letters(path: Path, target: Target) -> Iterator[tuple[bytes, Mapping[str, A
             told = json.loads(line)
         except ValueError:
             told = None
-        fields = target.dead_letters.fields
-        if isinstance(told, list) and len(told) == len(fields):
-            told = dict(zip(fields, told, strict=True))
         if not isinstance(told, dict) or not {"producer", "sequence"} <= set(told):
             raise UsageError(
                 f"{path}, line {number}, is not a dead letter: right is a JSON object with "
-                "producer and sequence, or a list as in dead_letters.fields"
+                "producer and sequence"
             )
         yield line, told
 

@@ -28,6 +28,7 @@ from harness.judge import judge_run
 from harness.load.plan import LoadPlan
 from harness.load.process import events_sent, load_command
 from harness.load.tally import Tally
+from harness.marks import FOLDER as SHARED
 from harness.marks import save_marks
 from harness.model import Address
 from harness.monitor.watch import Monitor, Watch, addresses
@@ -169,7 +170,7 @@ class _Story:
             if isinstance(self.site, Startable):
                 self.start_s = self.site.incarnation().ready_s
             self._watch(stack)
-            self.auditor = _auditor(self.ask.cell, self.site)
+            self.auditor = _auditor(self.ask.cell, self.site, self.folder / SHARED)
             self.conductor = Conductor(
                 self.site,
                 self.probe,
@@ -452,9 +453,15 @@ def _facts(ask: Ask, run_id: str) -> Facts:
     )
 
 
-def _auditor(cell: Cell, site: RunningSite) -> Auditor:
+def _auditor(cell: Cell, site: RunningSite, shared: Path) -> Auditor:
     persisted = cell.target.persisted
     url = persisted.database
     if persisted.database in site.endpoints:
         url = site.endpoints[persisted.database].direct["url"]
-    return Auditor(url, persisted, cell.numbers().get("handler_time_s", 0.0))
+    return Auditor(url, persisted, _longest_s(cell.numbers()), shared)
+
+
+def _longest_s(numbers: Mapping[str, float]) -> float:
+    """Return how long the target may work on one event before a row comes."""
+    parts = ("handler_time_s", "query_s", "external_s", "logic_s")
+    return sum(numbers.get(part, 0.0) for part in parts)

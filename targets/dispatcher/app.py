@@ -117,6 +117,7 @@ class Api:
             # What waits for a retry is still in hand: it dies with the process.
             "in_flight": d.in_flight + d.waiting_retry,
             "waiting_retry": d.waiting_retry,
+            "slow_aside": d.slow.under_way,
             "boot_id": d.boot_id,
             "pid": os.getpid(),
             "started_at_ns": d.started_at_ns,

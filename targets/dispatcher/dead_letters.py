@@ -6,6 +6,7 @@ All are bounded; when one is full the event is lost, and that is logged and coun
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections import deque
 from collections.abc import AsyncIterator
@@ -109,7 +110,7 @@ class MemoryDeadLetters(_OneProcess):
 
 
 class FileDeadLetters(_OneProcess):
-    """One line per event, synchronised to the disk before it counts as kept."""
+    """One JSON object a line per event, synchronised to the disk before it counts as kept."""
 
     def __init__(self, path: Path, capacity: int) -> None:
         super().__init__()
@@ -120,18 +121,17 @@ class FileDeadLetters(_OneProcess):
 
     async def add(self, item: Accepted, reason: str) -> None:
         """Append an event to the file."""
-        del reason
         async with self._lock:
             if self._count >= self._capacity:
                 raise DeadLetterFullError
-            await asyncio.to_thread(self._append, item.to_bytes() + b"\n")
+            await asyncio.to_thread(self._append, _line(item, reason))
             self._count += 1
 
     async def oldest(self) -> Letter | None:
         """Return the event of the first line."""
         async with self._lock:
             lines = await asyncio.to_thread(self._lines)
-        return Letter(Accepted.from_bytes(lines[0]), hash(lines[0])) if lines else None
+        return Letter(_item(lines[0]), hash(lines[0])) if lines else None
 
     async def remove(self, letter: Letter) -> None:
         """Remove the first line, if it is still this event's."""
@@ -162,6 +162,16 @@ class FileDeadLetters(_OneProcess):
 
     def _lines(self) -> list[bytes]:
         return self._path.read_bytes().splitlines() if self._path.exists() else []
+
+
+def _line(item: Accepted, reason: str) -> bytes:
+    told = item.event.model_dump() | {"accepted_at": item.accepted_at, "reason": reason}
+    return json.dumps(told, separators=(",", ":")).encode() + b"\n"
+
+
+def _item(line: bytes) -> Accepted:
+    told = json.loads(line)
+    return Accepted(Event.model_validate(told), float(told["accepted_at"]))
 
 
 class DatabaseDeadLetters:

@@ -119,38 +119,43 @@ def test_a_later_fault_may_find_a_queue_that_the_first_one_made() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "retries", "server", "refused"),
+    ("retries", "server", "file", "refused"),
     [
-        ("database", 0, "postgres", True),
-        ("database", 3, "postgres", False),
-        ("memory", 0, "postgres", False),
-        ("database", 0, "redis", False),
+        (0, "postgres", None, True),
+        (3, "postgres", None, False),
+        (0, "postgres", "dead-letters.jsonl", False),
+        (0, "redis", None, False),
     ],
 )
 def test_dead_letters_need_a_retry_where_their_place_goes_away(
-    kind: str, retries: int, server: str, refused: bool
+    retries: int, server: str, file: str | None, refused: bool
 ) -> None:
-    base = _cell(Trigger(at_s=1), fault="server-kill", parameters={"servers": server})
-    names = {"dead_letter": "DISPATCHER_DEAD_LETTER__KIND", "retry_attempts": "R"}
-    target = base.target.model_copy(update={"settings": names})
-    settings: dict[str, str | int | float] = {"dead_letter": kind, "retry_attempts": retries}
-    variant = Variant("", base.variant.load, base.variant.faults, settings)
-    cell = Cell(base.experiment, variant, target, base.budget)
+    base = _cell(
+        *(Trigger(at_s=1), NINE_S),
+        target="redis",
+        fault="server-kill",
+        parameters={"servers": server},
+    )
+    behaviour = {"dead_letter_capacity": 1000, "retry_attempts": retries}
+    target = base.target.model_copy(
+        update={
+            "behaviour": base.target.behaviour.model_copy(update=behaviour),
+            "persisted": base.target.persisted.model_copy(update={"dead_letter_file": file}),
+        }
+    )
+    cell = Cell(base.experiment, base.variant, target, base.budget)
+    local = load(runtimes, "local", "runtime").RUNTIME
     if not refused:
-        check_contradictions(cell)
+        assert check(cell, local) is None
         return
     with pytest.raises(UsageError, match="takes the database away in which the dead letters"):
-        check_contradictions(cell)
+        check(cell, local)
 
 
-def test_a_replay_needs_dead_letters() -> None:
-    base = _cell(Trigger(at_s=1))
-    names = {"dead_letter": "K", "replay_every_s": "R"}
-    target = base.target.model_copy(update={"settings": names})
-    settings: dict[str, str | int | float] = {"dead_letter": "none", "replay_every_s": 2}
-    variant = Variant("", base.variant.load, base.variant.faults, settings)
-    with pytest.raises(UsageError, match="replay_every_s is set, and there is no dead-letter"):
-        check_contradictions(Cell(base.experiment, variant, target, base.budget))
+@pytest.mark.parametrize("target", ["channel-rate-limit", "channel-write-through"])
+def test_what_deals_with_a_full_queue_otherwise_is_not_in_the_model(target: str) -> None:
+    check_contradictions(_cell(Trigger("first refusal"), steady(150, 9), target=target))
+    check_contradictions(_cell(Trigger("first refusal"), steady(80, 9), target=target))
 
 
 @pytest.mark.parametrize(
