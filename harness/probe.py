@@ -197,6 +197,7 @@ class _View:
             queue_length=_number(state, self._http.queue_length),
             in_flight=_number(state, self._http.in_flight),
             boot_id=str(state.get(self._http.boot_id, "")),
+            without_room=_number(state, self._http.without_room),
         )
 
 
@@ -212,6 +213,7 @@ def _together(seen: Sequence[Sample]) -> Sample:
         queue_length=_sum([sample.queue_length for sample in answering]),
         in_flight=_sum([sample.in_flight for sample in answering]),
         boot_id="+".join(sample.boot_id for sample in answering if sample.boot_id),
+        without_room=_sum([sample.without_room for sample in answering]),
     )
 
 
