@@ -78,6 +78,9 @@ class Probe(Protocol):
     def wait_for(self, wanted: Callable[[Sample], bool], timeout_s: float) -> Sample | None:
         """Return the first new sample that is wanted, or None when time is up."""
 
+    def watch(self, base_urls: Sequence[str]) -> None:
+        """Look at these instances from now on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:

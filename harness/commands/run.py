@@ -49,7 +49,7 @@ def run(
     variant: Variants = None,
     runtime: Annotated[
         str,
-        typer.Option(metavar="auto|local|docker", help="Where servers and targets run."),
+        typer.Option(metavar="auto|local|docker|kubernetes", help="Where servers and targets run."),
     ] = "auto",
     seed: Annotated[
         int | None,
