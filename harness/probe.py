@@ -66,9 +66,9 @@ class HealthProbe:
         if wanted is None:
             return
         present = {view.base_url: view for view in self._views}
-        self._views = [present.pop(url, None) or _View(url, self._http) for url in wanted]
-        for view in present.values():
-            view.close()
+        self._views = [present.get(url) or _View(url, self._http) for url in wanted]
+        for url in present.keys() - set(wanted):
+            present[url].close()
 
     def samples(self) -> Sequence[Sample]:
         """Return all samples so far, oldest first."""

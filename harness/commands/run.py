@@ -14,13 +14,17 @@ from harness.commands._gating import JunitFile, conclude, fresh, publish
 from harness.commands._repeating import Repeat, UntilDecided, run_repeatedly, wanted
 from harness.commands._running import prepare, recover, run_all, runnable
 from harness.commands._shared import (
+    AllowContext,
+    Context,
     JsonFile,
+    Kubeconfig,
     Targets,
     Variants,
     check_json,
     runtime_named,
     say,
     show,
+    use_cluster,
 )
 from harness.errors import ExitCode, HarnessError, UsageError
 
@@ -62,6 +66,9 @@ def run(
     ] = False,
     junit: JunitFile = None,
     json_file: JsonFile = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    allow_context: AllowContext = None,
 ) -> None:
     """Run experiments and judge them.
 
@@ -73,6 +80,7 @@ def run(
     from harness.catalogue import Catalogue, cells
 
     check_json(json_file)
+    use_cluster(kubeconfig, context, allow_context)
     if junit is not None and not gate:
         raise UsageError("--junit is written by the gate: give --gate as well")
     catalogue = Catalogue.here()

@@ -7,7 +7,6 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from harness.errors import UnavailableError
 from harness.kubernetes_cluster import machine, pause_image, traces
@@ -112,22 +111,18 @@ def _wait(name: str, processes: Processes, ready: Callable[[], bool]) -> None:
 
 def _api_ready() -> bool:
     """Return whether it answers, and has made what it makes at its first start."""
-    from kubernetes.client import CoreV1Api  # noqa: PLC0415 - heavy
-
-    api = access.connect(access.own_config(), access.OWN_CONTEXT)
+    api = access.core(access.own_config(), access.OWN_CONTEXT)
     try:
-        CoreV1Api(api).read_namespace("default", _request_timeout=access.ANSWER_S)
+        api.read_namespace("default", _request_timeout=access.ANSWER_S)
     except Exception:  # noqa: BLE001 - whatever it is, it is not ready
         return False
     return True
 
 
 def _node_ready() -> bool:
-    from kubernetes.client import CoreV1Api  # noqa: PLC0415 - heavy
-
-    api = CoreV1Api(access.connect(access.own_config(), access.OWN_CONTEXT))
+    api = access.core(access.own_config(), access.OWN_CONTEXT)
     try:
-        node: Any = api.read_node(NODE, _request_timeout=access.ANSWER_S)
+        node = api.read_node(NODE, _request_timeout=access.ANSWER_S)
     except Exception:  # noqa: BLE001 - whatever it is, it is not ready
         return False
     return any(c.type == "Ready" and c.status == "True" for c in node.status.conditions or [])
@@ -162,9 +157,7 @@ def take_down() -> None:
 
 def _remove_pods() -> None:
     """Let the kubelet itself take down what runs: networks, mounts, control groups."""
-    from kubernetes.client import CoreV1Api  # noqa: PLC0415 - heavy
-
-    api = CoreV1Api(access.connect(access.own_config(), access.OWN_CONTEXT))
+    api = access.core(access.own_config(), access.OWN_CONTEXT)
     deadline = time.monotonic() + PODS_GONE_S
     try:
         for space in api.list_namespace().items:

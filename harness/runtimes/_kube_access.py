@@ -101,9 +101,26 @@ def connect(file: Path | None = None, name: str = "") -> client.ApiClient:
 
     file, name = file or config_file(), name or context()
     try:
-        return config.new_client_from_config(str(file), context=name)
+        made: client.ApiClient = config.new_client_from_config(  # type: ignore[no-untyped-call]
+            str(file), context=name
+        )
     except (config.ConfigException, OSError) as error:
         raise UnavailableError(f"context {name!r} of {file} cannot be used: {error}") from None
+    return made
+
+
+def core(file: Path | None = None, name: str = "") -> Any:
+    """Return the core API; untyped, since manifests are plain data. Raises as ``connect``."""
+    from kubernetes.client import CoreV1Api  # noqa: PLC0415 - heavy
+
+    return CoreV1Api(connect(file, name))
+
+
+def apps() -> Any:
+    """Return the API of workloads; likewise."""
+    from kubernetes.client import AppsV1Api  # noqa: PLC0415 - heavy
+
+    return AppsV1Api(connect())
 
 
 @cache

@@ -258,10 +258,10 @@ def _environment(blueprint: Blueprint) -> list[Manifest]:
 def _volumes(blueprint: Blueprint) -> tuple[list[Manifest], list[Manifest]]:
     volumes: list[Manifest] = []
     mounts: list[Manifest] = []
-    for number, path in enumerate(blueprint.writable):
+    for number, writable in enumerate(blueprint.writable):
         # In memory, as on every other runtime; it counts towards the limit.
         volumes.append({"name": f"memory-{number}", "emptyDir": {"medium": "Memory"}})
-        mounts.append({"name": f"memory-{number}", "mountPath": path})
+        mounts.append({"name": f"memory-{number}", "mountPath": writable})
     if blueprint.data is not None:
         volumes.append({"name": "data", "emptyDir": {}})
         mounts.append({"name": "data", "mountPath": blueprint.data})

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import EvidenceError
-from harness.runtimes._kube_access import connect
+from harness.runtimes._kube_access import core
 from harness.runtimes._kube_manifests import CONTAINER, PART_LABEL
 from harness.site import Event
 
@@ -336,10 +336,8 @@ class Logs:
             self.wait(life, 1.0)
 
     def _copy(self, life: Container, file: Path) -> None:
-        from kubernetes.client import CoreV1Api  # noqa: PLC0415 - heavy
-
         with contextlib.suppress(Exception), file.open("ab", buffering=0) as sink:
-            response: Any = CoreV1Api(connect()).read_namespaced_pod_log(
+            response: Any = core().read_namespaced_pod_log(
                 life.pod, self._namespace, container=CONTAINER, follow=True, _preload_content=False
             )
             for piece in response.stream(amt=None, decode_content=False):
@@ -347,9 +345,7 @@ class Logs:
 
 
 def _listing(namespace: str) -> Callable[..., Any]:
-    from kubernetes.client import CoreV1Api  # noqa: PLC0415 - heavy
-
-    listing: Callable[..., Any] = partial(CoreV1Api(connect()).list_namespaced_pod, namespace)
+    listing: Callable[..., Any] = partial(core().list_namespaced_pod, namespace)
     return listing
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from harness.errors import ServiceError
 from harness.ownership import Owner
 from harness.runtimes import _kube_manifests as manifests
-from harness.runtimes._kube_access import connect, explain
+from harness.runtimes._kube_access import apps, core, explain
 from harness.runtimes._kube_manifests import MACHINE_NOTE, MANAGED_LABEL, MANAGER, OWNER_NOTE
 
 GONE_WITHIN_S = 90.0
@@ -30,12 +30,9 @@ class Space:
     """
 
     def __init__(self, owner: Owner) -> None:
-        from kubernetes.client import AppsV1Api, CoreV1Api  # noqa: PLC0415 - heavy
-
         self.name = manifests.namespace_name(owner.run_id)
-        api = connect()
-        self.core: Any = CoreV1Api(api)
-        self.apps: Any = AppsV1Api(api)
+        self.core = core()
+        self.apps = apps()
         with explained(f"namespace {self.name}"):
             self.core.create_namespace(manifests.namespace(self.name, owner, this_machine()))
 
@@ -96,26 +93,27 @@ class Space:
 
     def remove(self) -> list[str]:
         """Remove everything and wait until it is gone."""
-        return remove(self.core, self.name)
+        return remove(self.name)
 
 
-def remove(core: Any, name: str) -> list[str]:
+def remove(name: str) -> list[str]:
     """Remove a namespace with all that is in it; return a line for it."""
     try:
+        api = core()
         with suppress_not_found():
-            core.delete_namespace(name)
+            api.delete_namespace(name)
         deadline = time.monotonic() + GONE_WITHIN_S
         hurried: set[str] = set()
         while time.monotonic() < deadline:
             # Nobody waits for what they do in their own time: what counted has been saved.
-            for pod in core.list_namespaced_pod(name).items:
+            for pod in api.list_namespaced_pod(name).items:
                 if pod.metadata.name not in hurried:
                     hurried.add(pod.metadata.name)
                     with suppress_not_found():
-                        core.delete_namespaced_pod(
+                        api.delete_namespaced_pod(
                             pod.metadata.name, name, grace_period_seconds=END_GRACE_S
                         )
-            if not _exists(core, name):
+            if not _exists(api, name):
                 return [f"namespace {name}"]
             time.sleep(POLL_S)
     except Exception as error:  # noqa: BLE001 - told, since cleaning up must go on
@@ -125,11 +123,8 @@ def remove(core: Any, name: str) -> list[str]:
 
 def owned() -> dict[str, Owner]:
     """Return the namespaces of runs of this machine, and whose they are."""
-    from kubernetes.client import CoreV1Api  # noqa: PLC0415 - heavy
-
-    core: Any = CoreV1Api(connect())
     found = {}
-    for space in core.list_namespace(label_selector=f"{MANAGED_LABEL}={MANAGER}").items:
+    for space in core().list_namespace(label_selector=f"{MANAGED_LABEL}={MANAGER}").items:
         notes = space.metadata.annotations or {}
         owner = Owner.parse(notes.get(OWNER_NOTE, ""))
         # Whether somebody on another machine still lives cannot be told from here.
@@ -174,11 +169,11 @@ def suppress_not_found() -> Iterator[None]:
             raise
 
 
-def _exists(core: Any, name: str) -> bool:
+def _exists(api: Any, name: str) -> bool:
     from kubernetes.client import ApiException  # noqa: PLC0415 - heavy
 
     try:
-        core.read_namespace(name)
+        api.read_namespace(name)
     except ApiException as error:
         if error.status == NOT_FOUND:
             return False

@@ -578,23 +578,19 @@ class KubernetesRuntime:
 
 
 def _remove_spaces() -> list[str]:
-    from kubernetes.client import CoreV1Api  # noqa: PLC0415 - heavy
-
     removed = []
     for name, owner in owned().items():
         if not owner.alive():
-            lines = remove(CoreV1Api(access.connect()), name)
+            lines = remove(name)
             removed += [f"{line} of run {owner.run_id}" for line in lines]
     return removed
 
 
 def _elsewhere() -> str | None:
     """Return why the node is not this machine, or None: processes and files are shared."""
-    from kubernetes.client import CoreV1Api  # noqa: PLC0415 - heavy
-
     try:
         with explained("nodes"):
-            nodes: Any = CoreV1Api(access.connect()).list_node(_request_timeout=access.ANSWER_S)
+            nodes = access.core().list_node(_request_timeout=access.ANSWER_S)
     except HarnessError as error:
         return str(error)
     labels = [(node.metadata.labels or {}).get(access.HERE_LABEL) for node in nodes.items]
