@@ -339,6 +339,21 @@ class Recorded(Protocol):
 
 
 @runtime_checkable
+class Orchestrated(Protocol):
+    """An orchestrator runs the target's pods, and writes down what becomes of them."""
+
+    def account(self, since_ns: int) -> Sequence[Event]:
+        """Return what it wrote down of the target since then, oldest first.
+
+        Actions are ``create``, ``start``, ``delete`` (the wish), ``oom``, ``die`` with
+        ``exitCode``, ``destroy``, and ``event`` with the reason that it gives.
+
+        Raises:
+            EvidenceError: the account has a gap, so nothing may be concluded from it.
+        """
+
+
+@runtime_checkable
 class ServersKillable(Protocol):
     """The servers of the run can be killed and started again, each by its name."""
 

@@ -85,12 +85,18 @@ class Pods:
         self._news = threading.Condition()
         self._closing = False
         self._broken = ""
-        self._watch = Watch(_listing(namespace), self._hear, self._break)
+        self._heard_events: set[str] = set()
+        api = core()
+        self._watches = [
+            Watch(partial(api.list_namespaced_pod, namespace), self._hear, self._break),
+            Watch(partial(core().list_namespaced_event, namespace), self._hear_event, self._break),
+        ]
 
     def close(self) -> None:
         """Stop watching."""
         self._closing = True
-        self._watch.close()
+        for watch in self._watches:
+            watch.close()
 
     def _break(self, why: str) -> None:
         with self._news:
@@ -140,6 +146,19 @@ class Pods:
         if reason == "OOMKilled":
             self._note(pod, now, "oom")
         self._note(pod, now, "die", exitCode=str(over["exitCode"]), reason=reason)
+
+    def _hear_event(self, kind: str, event: RAW) -> None:
+        """Note what the cluster says of a pod in its own words, once each time it says so."""
+        about = event.get("involvedObject") or {}
+        told = f"{event['metadata'].get('uid')} {event.get('count')}"
+        with self._news:
+            pod = self._pods.get(str(about.get("name")))
+            if kind == "DELETED" or pod is None or told in self._heard_events:
+                return
+            self._heard_events.add(told)
+            now = time.time_ns()
+            reason = str(event.get("reason", ""))
+            self._note(pod, now, "event", reason=reason, message=str(event.get("message", "")))
 
     def _note(self, pod: RAW, now: int, action: str, **attributes: str) -> None:
         told = {"pod": pod["metadata"]["name"], **attributes}
@@ -342,11 +361,6 @@ class Logs:
             )
             for piece in response.stream(amt=None, decode_content=False):
                 sink.write(piece)
-
-
-def _listing(namespace: str) -> Callable[..., Any]:
-    listing: Callable[..., Any] = partial(core().list_namespaced_pod, namespace)
-    return listing
 
 
 def part_of(pod: RAW) -> str:

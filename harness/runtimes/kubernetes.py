@@ -51,11 +51,13 @@ from harness.service import Service
 from harness.site import (
     Ending,
     Endpoint,
+    Event,
     Exit,
     Incarnation,
     Killable,
     Memory,
     MemoryLimited,
+    Orchestrated,
     Pausable,
     Probe,
     Proxied,
@@ -79,7 +81,7 @@ ROLLED_WITHIN_S = 60.0
 SPARE_MIB = 256
 _CAN = (
     *(Startable, Killable, Stoppable, Pausable, MemoryLimited, Replaceable, Ending),
-    *(Rolling, ServersKillable, RestartedByPolicy),
+    *(Rolling, ServersKillable, RestartedByPolicy, Orchestrated),
 )
 
 
@@ -430,6 +432,10 @@ class KubernetesSite:
 
         with ThreadPoolExecutor(len(lives)) as pool:
             return list(pool.map(stopped, lives))
+
+    def account(self, since_ns: int) -> list[Event]:
+        """Return what the API told of the target's pods since then."""
+        return self._pods.events(TARGET, since_ns)
 
     def pause(self) -> str:
         """Freeze the target's processes."""
