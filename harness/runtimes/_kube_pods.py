@@ -81,6 +81,7 @@ class Pods:
         self._started: dict[str, Container] = {}
         self._deleted_ns: dict[str, int] = {}
         self._gone_ns: dict[str, int] = {}
+        self._disrupted: set[str] = set()
         self._events: list[tuple[str, Event]] = []
         self._news = threading.Condition()
         self._closing = False
@@ -124,6 +125,11 @@ class Pods:
         self._changed()
 
     def _read(self, pod: RAW, now: int) -> None:
+        for condition in (pod.get("status") or {}).get("conditions") or []:
+            name = str(pod["metadata"]["name"])
+            if condition["type"] == "DisruptionTarget" and name not in self._disrupted:
+                self._disrupted.add(name)
+                self._note(pod, now, "disrupt", reason=str(condition.get("reason", "")))
         for status in _statuses(pod):
             for state in (status.get("lastState") or {}, status.get("state") or {}):
                 over = state.get("terminated")

@@ -91,6 +91,31 @@ class Space:
         with suppress_not_found(), explained(f"pod {pod}"):
             self.core.delete_namespaced_pod(pod, self.name, grace_period_seconds=grace_s)
 
+    def evict_pod(self, pod: str) -> None:
+        """Ask for the eviction of a pod, which a budget of disruption may forbid."""
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": self.name},
+        }
+        with explained(f"eviction of pod {pod}"):
+            self.core.create_namespaced_pod_eviction(pod, self.name, body)
+
+    def node_of(self, pod: str) -> str:
+        """Return the node that a pod runs on."""
+        with explained(f"pod {pod}"):
+            return str(self.core.read_namespaced_pod(pod, self.name).spec.node_name)
+
+    def cordon(self, node: str, *, closed: bool) -> None:
+        """Let no new pods onto a node, or let them again."""
+        with explained(f"node {node}"):
+            self.core.patch_node(node, {"spec": {"unschedulable": closed}})
+
+    def open(self, node: str) -> bool:
+        """Return whether a node takes new pods."""
+        with explained(f"node {node}"):
+            return not self.core.read_node(node).spec.unschedulable
+
     def remove(self) -> list[str]:
         """Remove everything and wait until it is gone."""
         return remove(self.name)

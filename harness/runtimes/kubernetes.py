@@ -49,6 +49,7 @@ from harness.runtimes._target import (
 )
 from harness.service import Service
 from harness.site import (
+    Drainable,
     Ending,
     Endpoint,
     Event,
@@ -59,6 +60,7 @@ from harness.site import (
     MemoryLimited,
     Orchestrated,
     Pausable,
+    PodRemovable,
     Probe,
     Proxied,
     ProxyControl,
@@ -66,6 +68,7 @@ from harness.site import (
     RestartedByPolicy,
     Rolled,
     Rolling,
+    Scalable,
     ServersKillable,
     Startable,
     Stoppable,
@@ -82,6 +85,7 @@ SPARE_MIB = 256
 _CAN = (
     *(Startable, Killable, Stoppable, Pausable, MemoryLimited, Replaceable, Ending),
     *(Rolling, ServersKillable, RestartedByPolicy, Orchestrated),
+    *(PodRemovable, Drainable, Scalable),
 )
 
 
@@ -107,6 +111,8 @@ class KubernetesSite:
         self._blueprint: Blueprint | None = None
         self._logs = Logs(space.name, order.folder / "logs")
         self._in_service: list[str] = []
+        self._node = ""
+        self._wanted = order.instances
         self._opened = False
         target = order.target
         ports = {} if target.attach else space.publish(TARGET, [_port(target)])
@@ -269,8 +275,8 @@ class KubernetesSite:
     def _all_ready(self, old: set[str], url: str) -> bool:
         ready = [pod for pod in self._pods.of(TARGET) if is_ready(pod)]
         running = [c for c in self._pods.running(TARGET) if c.id not in old]
-        enough = min(len(ready), len(running)) >= self._order.instances
-        return enough and answers_ok(url)
+        enough = min(len(ready), len(running)) >= self._wanted
+        return enough and (not self._wanted or answers_ok(url))
 
     def _take_lives(self) -> None:
         known = {life.container.id: life for life in self._lives}
@@ -331,8 +337,8 @@ class KubernetesSite:
     def start(self) -> Incarnation:
         """See the target serve again: the kubelet starts it, or it is asked for anew."""
         before = self._present()
-        if self._order.instances and self._pods.deleted_ns(before.container.pod) is not None:
-            self._space.change_target(TARGET, manifests.scaled(self._order.instances))
+        if self._pods.deleted_ns(before.container.pod) is not None:
+            self._space.change_target(TARGET, manifests.scaled(self._wanted))
         self._wait_target([before])
         return self.incarnation()
 
@@ -432,6 +438,81 @@ class KubernetesSite:
 
         with ThreadPoolExecutor(len(lives)) as pool:
             return list(pool.map(stopped, lives))
+
+    # What a cluster may do to its pods.
+
+    def delete_pod(self, grace_s: float) -> Rolled:
+        """Delete the first pod; the cluster puts another in its place at once."""
+        life = self._present()
+        return self._taken(lambda: self._space.delete_pod(life.container.pod, round(grace_s)))
+
+    def evict_pod(self) -> Rolled:
+        """Evict the first pod; it has its own grace."""
+        life = self._present()
+        return self._taken(lambda: self._evict(life))
+
+    def _evict(self, life: Life) -> None:
+        try:
+            self._space.evict_pod(life.container.pod)
+        except ServiceError as error:
+            raise FaultError(str(error)) from None
+
+    def _taken(self, take: Callable[[], None]) -> Rolled:
+        life = self._present()
+        self._expected.add(TARGET)
+        take()
+        stopped = self._pod_stopped(life)
+        self._wait_target([life])
+        return Rolled(life.incarnation, stopped, self._lives[-1].incarnation)
+
+    def _pod_stopped(self, life: Life) -> Stopped:
+        pod = life.container.pod
+        if not self._pods.wait_for(lambda: self._pods.deleted_ns(pod) is not None, STOP_WITHIN_S):
+            raise FaultError(f"pod {pod} was not deleted within {STOP_WITHIN_S:g} s")
+        pre_stop_s = self._blueprint.pre_stop_s if self._blueprint else 0.0
+        return self._stopped(life, pre_stop_s, self._grace() - pre_stop_s)
+
+    def drain_node(self) -> list[Stopped]:
+        """Cordon the node of the target's pods, and evict them."""
+        lives = list(self._lives)
+        self._expected.add(TARGET)
+        self._node = self._space.node_of(self._present().container.pod)
+        self._space.cordon(self._node, closed=True)
+        for life in lives:
+            self._evict(life)
+        return [self._pod_stopped(life) for life in lives]
+
+    def node_open(self) -> bool:
+        """Return whether the node takes new pods."""
+        return self._space.open(self._node or self._space.node_of(self._present().container.pod))
+
+    def open_node(self) -> Incarnation:
+        """Let pods onto the node again."""
+        if self._node:
+            self._space.cordon(self._node, closed=False)
+            self._wait_target(self._lives)
+        return self.incarnation()
+
+    def scale(self, instances: int) -> list[Stopped]:
+        """Ask the Deployment for another number of pods, and wait until it is so."""
+        before = list(self._lives)
+        self._expected.add(TARGET)
+        self._wanted = instances
+        self._space.change_target(TARGET, manifests.scaled(instances))
+        too_many = max(0, len(before) - instances)
+
+        def chosen() -> list[Life]:
+            return [one for one in before if self._pods.deleted_ns(one.container.pod) is not None]
+
+        if not self._pods.wait_for(lambda: len(chosen()) >= too_many, STOP_WITHIN_S):
+            raise FaultError(f"the cluster did not choose {too_many} pods to end")
+        stopped = [self._pod_stopped(life) for life in chosen()]
+        self._wait_target(chosen())
+        return stopped
+
+    def instances(self) -> int:
+        """Return how many pods are ready."""
+        return sum(is_ready(pod) for pod in self._pods.of(TARGET))
 
     def account(self, since_ns: int) -> list[Event]:
         """Return what the API told of the target's pods since then."""
