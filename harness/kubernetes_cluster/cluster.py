@@ -48,6 +48,7 @@ def bring_up() -> None:
         say("a cluster was left half-way; it is removed first")
         take_down()
     plugins = machine.bring_packages()
+    traces.check_unused()
     built = programs()
     begun = time.monotonic()
     folder.mkdir(parents=True, mode=0o755)
@@ -144,8 +145,7 @@ def take_down() -> None:
     if {"kubelet", "kube-apiserver", "etcd"} <= set(processes.running()):
         _remove_pods()
     for name in ORDER[:-1]:
-        if processes.end(name) and name == "kube-proxy":
-            _clean_rules()
+        processes.end(name)
     # Before containerd, which would tell nobody of it any more.
     end_shims(access.SOCKET)
     processes.end(ORDER[-1])
@@ -174,11 +174,6 @@ def _remove_pods() -> None:
 
 
 _STANDARD = {"default", "kube-system", "kube-public", "kube-node-lease"}
-
-
-def _clean_rules() -> None:
-    """Have kube-proxy take away its rules; it must be the one that made them."""
-    machine.attempt(str(programs() / "kubernetes"), "kube-proxy", "--cleanup")
 
 
 def _keep_logs(folder: Path) -> Path:

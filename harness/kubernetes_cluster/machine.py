@@ -18,7 +18,6 @@ PACKAGES = {
     "runc": "runc",
     "iptables": "iptables",
     "ip": "iproute2",
-    "conntrack": "conntrack",
     "mount": "mount",
 }
 PLUGINS = ("ptp", "host-local", "loopback")

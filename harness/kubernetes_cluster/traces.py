@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from harness.errors import UnavailableError
 from harness.kubernetes_cluster import machine
 from harness.kubernetes_cluster.configuration import (
     CONTROL_GROUP,
@@ -22,17 +24,18 @@ from harness.runtimes._kube_access import RUN
 
 # Written by kube-proxy and for it; what was there before is put back.
 SYSCTLS = ("net.ipv4.ip_forward", "net.ipv4.conf.all.route_localnet")
-# Made by the kubelet wherever its own folder is.
-LINKS_TO_LOGS = Path("/var/log/containers")
+# Made by the kubelet wherever its own folder is; nothing lasting is in them.
+FOLDERS = (Path("/var/log/containers"), Path("/var/lib/kubelet"))
 _RULE = ("FORWARD", "-s", PODS, "-d", PODS, "-j", "ACCEPT")
-_CHAINS = ("filter", "nat", "mangle")
+_TABLES = ("filter", "nat", "mangle")
+_CHAIN = "KUBE-"
 _EMPTY_WITHIN_S = 10.0
 
 
 def lay(folder: Path) -> None:
     """Make the node's address, its rule, its control groups; note what is changed."""
     before = {name: _sysctl(name).read_text(encoding="ascii").strip() for name in SYSCTLS}
-    before["logs"] = str(LINKS_TO_LOGS.exists())
+    before |= {str(place): str(place.exists()) for place in FOLDERS}
     (folder / "before.json").write_text(json.dumps(before), encoding="ascii")
     RUN.mkdir(mode=0o711, exist_ok=True)
     machine.attempt("ip", "link", "delete", LINK)
@@ -70,6 +73,8 @@ def sweep(folder: Path) -> list[str]:
         machine.attempt("ip", "link", "delete", LINK)
     while machine.attempt("iptables", "-w", "-D", *_RULE)[0] == 0:
         pass
+    for table in _TABLES:
+        _remove_chains(table)
     left = [f"control group {group}" for group in _remove_groups()]
     _restore(folder)
     for place in (folder, RUN):
@@ -89,9 +94,9 @@ def _restore(folder: Path) -> None:
     for name in SYSCTLS:
         if not (docker and name == SYSCTLS[0]):
             _sysctl(name).write_text(before[name], encoding="ascii")
-    if before.get("logs") == "False":
-        # Only links to what is gone are in it.
-        shutil.rmtree(LINKS_TO_LOGS, ignore_errors=True)
+    for place in FOLDERS:
+        if before.get(str(place)) == "False":
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _remove_groups() -> list[Path]:
@@ -116,12 +121,42 @@ def _deepest_first(top: Path) -> Iterator[Path]:
         yield top
 
 
+def check_unused() -> None:
+    """Check that no other kube-proxy works on this machine: their rules would mix.
+
+    Raises:
+        UnavailableError: one does.
+    """
+    _, said = machine.attempt("iptables", "-w", "-t", "nat", "-S")
+    if "-N KUBE-SERVICES" in said:
+        raise UnavailableError(
+            "another Kubernetes runs on this machine already, as its rules in iptables tell; "
+            "use that cluster, or take it down first"
+        )
+
+
+def _remove_chains(table: str) -> None:
+    """Remove what kube-proxy's own cleaning leaves: the ways into its chains, and they."""
+
+    def rules() -> list[list[str]]:
+        _, said = machine.attempt("iptables", "-w", "-t", table, "-S")
+        return [shlex.split(line) for line in said.splitlines()]
+
+    own = [rule[1] for rule in rules() if rule[0] == "-N" and rule[1].startswith(_CHAIN)]
+    for rule in rules():
+        if rule[0] == "-A" and set(own) & set(rule[2:]):
+            machine.attempt("iptables", "-w", "-t", table, "-D", *rule[1:])
+    for flag in ("-F", "-X"):
+        for chain in own:
+            machine.attempt("iptables", "-w", "-t", table, flag, chain)
+
+
 def _rules() -> list[str]:
     """Return the rules that speak of the cluster's addresses and chains."""
     found = []
-    for table in _CHAINS:
+    for table in _TABLES:
         _, said = machine.attempt("iptables", "-w", "-t", table, "-S")
-        marks = (PODS.rpartition(".")[0], SERVICES.rpartition(".")[0], "KUBE-")
+        marks = (PODS.rpartition(".")[0], SERVICES.rpartition(".")[0], _CHAIN)
         found += [line for line in said.splitlines() if any(mark in line for mark in marks)]
     return found
 
