@@ -223,6 +223,7 @@ class _Story:
             servers=self.ask.cell.servers(),
             disks=disks_of(self.ask.cell),
             instances=self.ask.cell.variant.instances,
+            **_graces(self.ask.cell.variant),
             proxy=self.services.get(PROXY),
             proxy_control=_proxies,
             settings=self.ask.cell.environment(),
@@ -414,6 +415,16 @@ def _numbers(variant: Variant) -> dict[str, float]:
     """Return the numbers among the parameters of a variant's first fault."""
     parameters = variant.faults[0].parameters if variant.faults else {}
     return {name: float(v) for name, v in parameters.items() if not isinstance(v, str)}
+
+
+def _graces(variant: Variant) -> dict[str, float]:
+    """Return the longest grace and preStop that a fault of the variant gives."""
+    given = (fault.parameters for fault in variant.faults)
+    told = [(float(p["grace_s"]), float(p.get("pre_stop_s", 0))) for p in given if "grace_s" in p]
+    if not told:
+        return {}
+    grace_s, pre_stop_s = max(told)
+    return {"grace_s": grace_s, "pre_stop_s": pre_stop_s}
 
 
 def _proxies(control: Address) -> Proxies:

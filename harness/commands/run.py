@@ -15,13 +15,17 @@ from harness.commands._monitoring import Factor, Monitored, watching
 from harness.commands._repeating import Repeat, UntilDecided, run_repeatedly, wanted
 from harness.commands._running import prepare, recover, run_all, runnable
 from harness.commands._shared import (
+    AllowContext,
+    Context,
     JsonFile,
+    Kubeconfig,
     Targets,
     Variants,
     check_json,
     runtime_named,
     say,
     show,
+    use_cluster,
 )
 from harness.errors import ExitCode, HarnessError, UsageError
 
@@ -51,7 +55,7 @@ def run(
     variant: Variants = None,
     runtime: Annotated[
         str,
-        typer.Option(metavar="auto|local|docker", help="Where servers and targets run."),
+        typer.Option(metavar="auto|local|docker|kubernetes", help="Where servers and targets run."),
     ] = "auto",
     seed: Annotated[
         int | None,
@@ -66,6 +70,9 @@ def run(
     json_file: JsonFile = None,
     monitor: Monitored = False,
     monitor_factor: Factor = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    allow_context: AllowContext = None,
 ) -> None:
     """Run experiments and judge them.
 
@@ -77,6 +84,7 @@ def run(
     from harness.catalogue import Catalogue, cells
 
     check_json(json_file)
+    use_cluster(kubeconfig, context, allow_context)
     if junit is not None and not gate:
         raise UsageError("--junit is written by the gate: give --gate as well")
     catalogue = Catalogue.here()
