@@ -26,9 +26,11 @@ def test_a_report_is_a_table_a_file_for_programs_and_a_picture(
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     rows = [Row("ours", "reads", 2.0, "s", 1.0), Row("theirs", "reads", 9.0, "s", 4.5)]
     Report("part", "A part", "So.", 5, rows, [at_least("times", 4.5, 5)]).save()
-    assert "**missed**: times ≥ 5: 4.5" in (tmp_path / "part.md").read_text(encoding="utf-8")
+    assert "**missed**: times ≥ 5: 4.5, 1.11 times short of it" in (tmp_path / "part.md").read_text(encoding="utf-8")
     saved = json.loads((tmp_path / "part.json").read_text(encoding="utf-8"))
-    assert saved["goals"] == [{"text": "times ≥ 5", "measured": 4.5, "met": False}]
+    assert saved["goals"] == [
+        {"text": "times ≥ 5", "measured": 4.5, "met": False, "short_by": 1.111}
+    ]
     assert "theirs" in (tmp_path / "part.svg").read_text(encoding="utf-8")
 
 
