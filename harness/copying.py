@@ -18,9 +18,9 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ from harness.errors import CollectError
 SILENT_S = 120.0
 # A few of the server's own buffers, and still in the processor's cache.
 _BUFFER_BYTES = 1 << 20
+_FIRST_ROWS = 4096
+# Rows that are compared at once after an odd one; each time that all are alike, twice as many.
+_FEW = 64
 
 _HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 _TRAILER = struct.pack(">h", -1)
@@ -55,17 +58,15 @@ def copy_integers(
         null: what stands for NULL.
 
     Raises:
-        CollectError: the server reports an error, dies, or breaks off; or what it sends are
-            not rows of such fields.
+        CollectError: the server reports an error or breaks off; or what it sends are not
+            rows of such fields.
+        psycopg.Error, OSError: the server died, or has said nothing for too long.
     """
     rows = _Rows(width, null)
-    try:
-        if connection.pgconn.ssl_in_use:
-            _through_libpq(connection, statement, rows)
-        else:
-            _off_the_wire(connection.pgconn, statement, rows)
-    except (psycopg.Error, OSError) as error:
-        raise CollectError(f"what was persisted cannot be read: {_one_line(error)}") from None
+    if connection.pgconn.ssl_in_use:
+        _through_libpq(connection, statement, rows)
+    else:
+        _off_the_wire(connection.pgconn, statement, rows)
     return rows.all()
 
 
@@ -75,7 +76,6 @@ def _through_libpq(
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for message in copy:
             rows.add_message(bytes(message))
-    rows.check_whole()
 
 
 def _off_the_wire(pgconn: pq.abc.PGconn, statement: bytes, rows: _Rows) -> None:
@@ -88,33 +88,31 @@ def _off_the_wire(pgconn: pq.abc.PGconn, statement: bytes, rows: _Rows) -> None:
         _Stream(wire, rows).read()
 
 
-@dataclass(slots=True)
 class _Rows:
-    """Rows as they come, in parts."""
+    """Rows as they come, in one array that grows where it lies."""
 
-    width: int
-    null: int
-    parts: list[Integers] = field(default_factory=list)
-    odd: list[list[int]] = field(default_factory=list)
-    begun: bool = False
-    ended: bool = False
+    def __init__(self, width: int, null: int) -> None:
+        self.width = width
+        self.begun = False
+        self._ended = False
+        self._null = null
+        self._count = 0
+        self._table = np.empty((_FIRST_ROWS, width), np.int64)
 
     def message_of_a_row(self) -> np.dtype[np.void]:
         """Return what the message of a row without NULL looks like."""
         one = np.dtype([("length", ">i4"), ("value", ">i8")])
-        return np.dtype(
-            [
-                ("kind", "u1"),
-                ("length", ">i4"),
-                ("fields", ">i2"),
-                ("values", one, (self.width,)),
-            ]
-        )
+        head = [("kind", "u1"), ("length", ">i4"), ("fields", ">i2")]
+        return np.dtype([*head, ("values", one, (self.width,))])
 
-    def add_array(self, values: Integers) -> None:
-        """Take rows that were read together."""
-        self._settle()
-        self.parts.append(values)
+    def add(self, values: npt.NDArray[Any]) -> None:
+        """Take rows that were read together, shape (rows, fields)."""
+        end = self._count + len(values)
+        if end > len(self._table):
+            # The kernel moves pages, not bytes; nothing else refers to them.
+            self._table.resize((max(end, 2 * len(self._table)), self.width), refcheck=False)
+        self._table[self._count : end] = values
+        self._count = end
 
     def add_message(self, content: bytes) -> None:
         """Take the content of one CopyData message: a row, after the header, or the trailer."""
@@ -124,24 +122,20 @@ class _Rows:
             self.begun = True
             content = content[len(_HEADER) :]
         if content == _TRAILER:
-            self.ended = True
+            self._ended = True
         elif content:
-            self.odd.append(self._row(content))
-
-    def check_whole(self) -> None:
-        """Raise when the trailer has not come."""
-        if not self.ended:
-            raise CollectError("the database's answer to COPY broke off before its end")
+            self.add(np.array([self._row(content)], np.int64))
 
     def all(self) -> Integers:
-        """Return all rows in the order in which they came."""
-        self._settle()
-        return np.concatenate([np.empty((0, self.width), np.int64), *self.parts])
+        """Return all rows in the order in which they came.
 
-    def _settle(self) -> None:
-        if self.odd:
-            self.parts.append(np.array(self.odd, np.int64))
-            self.odd = []
+        Raises:
+            CollectError: the trailer has not come.
+        """
+        if not self._ended:
+            raise CollectError("the database's answer to COPY broke off before its end")
+        self._table.resize((self._count, self.width), refcheck=False)
+        return self._table
 
     def _row(self, content: bytes) -> list[int]:
         (count,) = struct.unpack_from(">h", content)
@@ -151,7 +145,7 @@ class _Rows:
         for _ in range(count):
             (length,) = struct.unpack_from(">i", content, at)
             if length == -1:
-                values.append(self.null)
+                values.append(self._null)
                 at += 4
                 continue
             if length != 8:
@@ -172,6 +166,7 @@ class _Stream:
         self._type = rows.message_of_a_row()
         self._data = bytearray(_BUFFER_BYTES)
         self._begin = self._end = 0
+        self._most = _FEW
 
     def read(self) -> None:
         """Read until the server is ready for another statement."""
@@ -182,7 +177,6 @@ class _Stream:
                     continue
                 kind, content = self._message() or (b"", b"")
                 if kind == b"Z":
-                    self._rows.check_whole()
                     return
                 if kind == b"":
                     break
@@ -208,7 +202,7 @@ class _Stream:
 
     def _many_rows(self) -> int:
         """Take the rows at the front that are all alike and return how many they are."""
-        count = (self._end - self._begin) // self._type.itemsize
+        count = min((self._end - self._begin) // self._type.itemsize, self._most)
         # The first message has the header as well.
         if not count or not self._rows.begun or self._data[self._begin] != _ROW:
             return 0
@@ -219,10 +213,12 @@ class _Stream:
             & (seen["fields"] == self._rows.width)
             & (seen["values"]["length"] == 8).all(axis=1)
         )
-        if not alike.all():
-            count = int(alike.argmin())
+        if alike.all():
+            self._most = min(2 * self._most, len(self._data))
+        else:
+            count, self._most = int(alike.argmin()), _FEW
         if count:
-            self._rows.add_array(seen["values"]["value"][:count].astype(np.int64))
+            self._rows.add(seen["values"]["value"][:count])
             self._begin += count * self._type.itemsize
         return count
 
@@ -253,7 +249,3 @@ def _told(content: bytes) -> str:
     fields: Sequence[bytes] = content.split(b"\0")
     texts = {part[:1]: part[1:].decode(errors="replace") for part in fields if part}
     return " ".join(texts.get(b"M", "an error without a message").split())
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
