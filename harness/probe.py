@@ -41,7 +41,8 @@ class HealthProbe:
 
     Attributes:
         clock: tells whether the wall clock jumped meanwhile.
-        gap_s: the longest that it was kept from looking, other than by the target.
+        gap_s: the longest that it was kept from looking, other than by the target: between
+            two looks, or because this process did not come to run at all.
     """
 
     def __init__(self, base_url: str, http: Http, sink: Path) -> None:
@@ -52,8 +53,14 @@ class HealthProbe:
         self._news = threading.Condition()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="health-probe", daemon=True)
+        self._pulse = threading.Thread(target=self._beat, name="pulse", daemon=True)
+        self._between_s = self._asleep_s = 0.0
         self.clock = ClockWatch()
-        self.gap_s = 0.0
+
+    @property
+    def gap_s(self) -> float:
+        """Return the longest gap so far, seconds."""
+        return max(self._between_s, self._asleep_s)
 
     def watch(self, base_urls: Sequence[str]) -> None:
         """Look at these instances; to be called before it begins."""
@@ -95,6 +102,7 @@ class HealthProbe:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._pulse.start()
         return self
 
     def __exit__(
@@ -105,13 +113,22 @@ class HealthProbe:
     ) -> None:
         self._over.set()
         self._thread.join(ANSWER_WITHIN_S * 3)
+        self._pulse.join()
+
+    def _beat(self) -> None:
+        """Note how much too long this process sleeps, also while a look is under way."""
+        while True:
+            begin = time.monotonic()
+            if self._over.wait(EVERY_S):
+                return
+            self._asleep_s = max(self._asleep_s, time.monotonic() - begin - EVERY_S)
 
     def _watch(self) -> None:
         with self._sink.open("a", encoding="utf-8") as sink, contextlib.closing(self):
             ready = time.monotonic()
             while not self._over.is_set():
                 begin = time.monotonic()
-                self.gap_s = max(self.gap_s, begin - ready - EVERY_S)
+                self._between_s = max(self._between_s, begin - ready - EVERY_S)
                 self.clock.look()
                 sample = self.look()
                 ready = time.monotonic()

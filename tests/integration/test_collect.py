@@ -155,6 +155,37 @@ def test_rows_come_in_with_their_times(postgres: Server, database: object) -> No
     assert (np.diff(rows["position"]) > 0).all()
 
 
+def _settling(postgres: Server, limit_s: float) -> Auditor:
+    persisted = Persisted(database=postgres.url, query=QUERY, quiet_s=0.4, settle_limit_s=limit_s)
+    return Auditor(postgres.url, persisted)
+
+
+@pytest.mark.usefixtures("database")
+def test_reads_settle_when_the_target_is_empty_and_no_row_comes(postgres: Server) -> None:
+    settled, how = _settling(postgres, 10).settle(lambda: True, lambda: None)
+    assert settled
+    assert how == f"queue empty, {EVENTS} rows for 0.4 s"
+
+
+@pytest.mark.usefixtures("database")
+def test_reads_never_settle_while_the_target_holds_events(postgres: Server) -> None:
+    settled, how = _settling(postgres, 1.2).settle(lambda: False, lambda: None)
+    assert not settled
+    assert "the queue is not empty" in how
+
+
+@pytest.mark.parametrize("empty", [True, None])
+def test_reads_never_settle_while_rows_come(
+    postgres: Server, database: psycopg.Connection[tuple[object, ...]], empty: bool | None
+) -> None:
+    def row() -> None:
+        database.execute("insert into handmade (producer, sequence) values (0, 1)")
+
+    settled, how = _settling(postgres, 1.2).settle(lambda: empty, row)
+    assert not settled
+    assert "rows still arrive" in how
+
+
 @pytest.mark.usefixtures("database")
 def test_a_query_without_the_optional_columns_says_so(postgres: Server) -> None:
     auditor = _auditor(postgres, "select producer, sequence from handmade;")

@@ -78,3 +78,7 @@ def test_pieces_are_kept_and_added_to(tmp_path: Path, monkeypatch: pytest.Monkey
     assert kept.found()["a"] == [3]
     with pytest.raises(SystemExit, match="no piece 'c'; it has a, b"):
         kept.named(["c"])
+
+
+def test_the_self_proof_is_measured_at_its_largest() -> None:
+    assert 0 < part.proof_s(1) < 10
