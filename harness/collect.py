@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -186,9 +185,7 @@ class Auditor:
             columns = _columns(connection, persisted.query, "persisted.query")
         return Collected(
             self._copy_rows(persisted.query, columns),
-            np.concatenate(
-                [self._copy_pairs(persisted.dead_letter_query), self._pairs_of_file()]
-            ),
+            np.concatenate([self._copy_pairs(persisted.dead_letter_query), self._pairs_of_file()]),
             self._copy_pairs(persisted.pending_query),
         )
 
@@ -320,14 +317,16 @@ def _pairs_of(table: Integers) -> Records:
     return pairs
 
 
-def _read_pairs(path: Path) -> npt.NDArray[np.void]:
+def _read_pairs(path: Path) -> Records:
     """Return the events of a file with a JSON object a line.
+
+    A last line without its end was cut short by a kill: what it names was not kept.
 
     Raises:
         CollectError: a line is none, or does not name an event.
     """
     pairs = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
             told = json.loads(line)
             pairs.append((int(told["producer"]), int(told["sequence"])))
