@@ -393,7 +393,7 @@ class _Story:
             in_hand_survives_crash=cell.target.behaviour.in_hand_survives_crash,
             queue_length=record.queue_length if record else None,
             in_flight=record.in_flight if record else None,
-            blind_s=(record.lag_s or 0.0) if record else 0.0,
+            blind_s=record.blind_s if record else 0.0,
             choices=cell.choices(),
             services=cell.target.services,
             start_s=self.start_s,
