@@ -100,6 +100,14 @@ def test_a_crash_of_a_durable_queue_loses_nothing_and_repeats_the_hands() -> Non
     assert (predicted.lost, predicted.lost_tolerance, predicted.duplicated_max) == (0, 0, 5)
 
 
+def test_what_waits_for_a_retry_is_in_memory_and_dies_with_the_process() -> None:
+    at = _at(queue=100, hands=45, workers=5)
+    assert crash(at, queue_survives=False, in_hand_survives=False).lost == 145
+    assert crash(at, queue_survives=True, in_hand_survives=False).lost == 45
+    kept = crash(at, queue_survives=True, in_hand_survives=True)
+    assert (kept.lost, kept.duplicated_max) == (0, 45)
+
+
 @pytest.mark.parametrize(
     ("at", "queue", "hands"),
     [
