@@ -50,6 +50,17 @@ def test_a_target_of_ones_own_needs_no_more_than_this(tmp_path: Path) -> None:
         ),
         ("[persisted]", "[http]\naccepted = [99]\n[persisted]", "http.accepted.0"),
         ("query =", "querry =", "persisted.query: Field required"),
+        (
+            "[persisted]",
+            '[behaviour]\nwhen_full = "rate-limit"\n[persisted]',
+            "behaviour: when_full = 'rate-limit' and rate_limit_per_s need each other",
+        ),
+        ("[persisted]", '[behaviour]\nwhen_full = "fall"\n[persisted]', "behaviour.when_full"),
+        (
+            "[persisted]",
+            '[persisted]\ndead_letter_file = "../x"',
+            "persisted.dead_letter_file: String should match",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(
