@@ -2,7 +2,7 @@
 
 from harness.experiment import Experiment, Observed, PlannedFault, Trigger, Variant, steady
 from harness.model import Predicted
-from harness.predict.database import chosen, every_nth, failing
+from harness.predict.database import Slack, chosen, every_nth, failing
 
 # 8 producers of 5 events/s each; every 15th of a producer's events deadlocks, so 8 each 3 s.
 RATE_PER_S = 40
@@ -17,15 +17,14 @@ PARAMETERS: dict[str, str | int | float] = {
     "pairs": PAIRS,
 }
 SETTINGS = {"handler_time_s": 0.05, "capacity": 1000}
-# Between two meetings a competing transaction is not there for a moment.
-MISSED = 2
+SLACK = Slack(3, "between two meetings a competing transaction is not there for a moment")
 
 
 def predict(seen: Observed) -> Predicted:
     """Expect each chosen insert to be ended for a deadlock, a second after it began."""
     hit = every_nth(seen.load, EVERY, REMAINDER)
     trouble = chosen(LOCKED_AT_S, LOCKED_S, hit, FOUND_AFTER_S)
-    return failing(seen, trouble, "chosen inserts deadlocked", MISSED)
+    return failing(seen, trouble, "chosen inserts deadlocked", SLACK)
 
 
 EXPERIMENT = Experiment(
