@@ -100,12 +100,14 @@ class Http(_Strict):
     neither list counts as unknown, never as refused.
     ``state`` answers JSON; ``queue_length`` and ``in_flight`` name its fields, and
     ``without_room`` the count of pushes that found the queue full.
+    ``metrics`` is the page that Prometheus reads, for ``harness run --monitor``.
     """
 
     events: UrlPath = "/events"
     health: UrlPath = "/healthz"
     ready: UrlPath | None = None
     state: UrlPath | None = None
+    metrics: UrlPath | None = None
     queue_length: str = "queue_length"
     in_flight: str = "in_flight"
     boot_id: str = "boot_id"
@@ -141,17 +143,43 @@ class Persisted(_Strict):
     ``query`` returns one row per persisted event with the columns ``producer`` and
     ``sequence``, and optionally ``payload_hash`` (first 8 bytes of the payload's MD5 as
     bigint), ``position`` (order of persisting) and ``persisted_at`` (timestamptz).
+    ``count_query`` returns one number, how many there are: for tables that are too large for
+    ``query`` to be counted a hundred times a second, as the condition ``persisted`` wants.
     ``dead_letter_file`` is a file in ``{run_folder}`` with a JSON object a line, each with
     ``producer`` and ``sequence``.
     """
 
     database: str = "postgres"
     query: str
+    count_query: str | None = None
     dead_letter_query: str | None = None
     dead_letter_file: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
     pending_query: str | None = None
     quiet_s: Annotated[float, Field(gt=0, le=300)] = 1.0
     settle_limit_s: Annotated[float, Field(gt=0, le=1800)] = 90.0
+
+
+class DeadLetters(_Strict):
+    """How dead letters come back, for ``harness replay``.
+
+    ``replay`` is a path of the dispatcher that puts them back when it is posted to.
+    Where there is none, or the dispatcher is another one: ``query`` returns the letters of a
+    table, oldest first, with the columns ``id``, ``producer``, ``sequence`` and what else
+    ``http.body`` names; ``remove`` deletes the one that ``%(id)s`` stands for. In a file each
+    line is a JSON object with these names.
+    """
+
+    replay: UrlPath | None = None
+    query: str | None = None
+    remove: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.query is None) != (self.remove is None):
+            raise ValueError("query and remove need each other")
+        if self.remove is not None and "%(id)s" not in self.remove:
+            raise ValueError("remove does not name the letter: it has no %(id)s")
+        return self
 
 
 class Behaviour(_Strict):
@@ -211,6 +239,7 @@ class Target(_Strict):
     container: Container | None = None
     http: Http = Http()
     persisted: Persisted
+    dead_letters: DeadLetters = DeadLetters()
     behaviour: Behaviour = Behaviour()
     settings: dict[str, str] = {}
     stages: bool = False
@@ -233,6 +262,18 @@ class Target(_Strict):
                 "nor a postgresql:// URL"
             )
         return self
+
+
+def checked_url(url: str) -> str:
+    """Return the base URL of a dispatcher on this machine, without a slash at its end.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return Attach(url=url).url
+    except ValidationError as error:
+        raise UsageError(first_problem(error)) from None
 
 
 def load_target(path: Path) -> Target:

@@ -12,7 +12,7 @@ from typing import Any
 
 from targets.dispatcher import dead_letters, queues, stages
 from targets.dispatcher.config import Settings, ShutdownMode, WhenFull
-from targets.dispatcher.dead_letters import DeadLetterFullError
+from targets.dispatcher.dead_letters import DeadLetterFullError, DeadLetters
 from targets.dispatcher.events import Accepted, Event
 from targets.dispatcher.metrics import Metrics
 from targets.dispatcher.queues.protocol import Delivery, QueueFullError, QueueUnsureError
@@ -335,14 +335,23 @@ class Dispatcher:
     # Dead letters.
 
     async def replay(self) -> int:
-        """Put all dead letters back into the queue and return how many went."""
-        replayed = 0
+        """Put all dead letters back into the queue and return how many went.
+
+        Raises:
+            psycopg.Error, PoolTimeout, OSError: the place of the dead letters is away.
+        """
         if self.dead_letters is None:
-            return replayed
+            return 0
+        async with self.dead_letters.alone() as alone:
+            return await self._replay(self.dead_letters) if alone else 0
+
+    async def _replay(self, letters: DeadLetters) -> int:
+        replayed = 0
         # Only those there are now: one that fails again must not go round for ever.
-        for _ in range(await self.dead_letters.count()):
-            letter = await self.dead_letters.oldest()
-            if letter is None:
+        for _ in range(await letters.count()):
+            letter = await letters.oldest()
+            # At the end of the process a dead letter is safer than an event in the queue.
+            if letter is None or self._closing.is_set():
                 break
             # Marked first: a worker may have taken it before the put returns.
             self._mark(letter.item.event, Stage.REQUEUED)
@@ -352,7 +361,7 @@ class Dispatcher:
                 self._mark(letter.item.event, Stage.DEAD_LETTERED)
                 break
             # Removed only now: a crash in between repeats the event and does not lose it.
-            await self.dead_letters.remove(letter)
+            await letters.remove(letter)
             self.metrics.count("replayed")
             replayed += 1
         return replayed

@@ -9,6 +9,8 @@ import asyncio
 import json
 import os
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +18,9 @@ from typing import Protocol
 from targets.dispatcher.config import ConfigurationError, DeadLetter, DeadLetterKind
 from targets.dispatcher.events import Accepted, Event
 from targets.dispatcher.store import Store
+
+# Names the lock of the database that keeps replays apart.
+_REPLAYING = 816
 
 
 class DeadLetterFullError(Exception):
@@ -55,11 +60,31 @@ class DeadLetters(Protocol):
     async def count(self) -> int:
         """Return how many events are kept."""
 
+    def alone(self) -> AbstractAsyncContextManager[bool]:
+        """Keep other replays out, or yield False while one is under way elsewhere.
 
-class MemoryDeadLetters:
+        Two at once would both take the oldest letter, and its event would come twice.
+        """
+
+
+class _OneProcess:
+    """Dead letters that one process has for itself."""
+
+    def __init__(self) -> None:
+        self._replaying = asyncio.Lock()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[bool]:
+        """Wait for the replay that is under way."""
+        async with self._replaying:
+            yield True
+
+
+class MemoryDeadLetters(_OneProcess):
     """In memory: gone with the process."""
 
     def __init__(self, capacity: int) -> None:
+        super().__init__()
         self._capacity = capacity
         self._items: deque[Accepted] = deque()
 
@@ -84,10 +109,11 @@ class MemoryDeadLetters:
         return len(self._items)
 
 
-class FileDeadLetters:
+class FileDeadLetters(_OneProcess):
     """One JSON object a line per event, synchronised to the disk before it counts as kept."""
 
     def __init__(self, path: Path, capacity: int) -> None:
+        super().__init__()
         self._path = path
         self._capacity = capacity
         self._lock = asyncio.Lock()
@@ -194,6 +220,19 @@ class DatabaseDeadLetters:
         async with self._store.pool.connection() as connection:
             row = await (await connection.execute("select count(*) from dead_letter")).fetchone()
         return int(row[0]) if row else 0
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[bool]:
+        """Hold a lock of the database, for other instances share its table."""
+        async with self._store.pool.connection() as connection:
+            asked = await connection.execute("select pg_try_advisory_lock(%s)", (_REPLAYING,))
+            row = await asked.fetchone()
+            held = bool(row and row[0])
+            try:
+                yield held
+            finally:
+                if held:
+                    await connection.execute("select pg_advisory_unlock(%s)", (_REPLAYING,))
 
 
 def build(settings: DeadLetter, store: Store) -> DeadLetters | None:
