@@ -18,7 +18,8 @@ def test_the_worked_numbers_of_the_mission() -> None:
     assert TODAY.service_rate_per_s == 100
     assert TODAY.backlog_growth_per_s == 100
     assert TODAY.full_after_s == 10
-    assert TODAY.first_refusal_after_s == 15
+    assert TODAY.first_refused_after_s == 15
+    assert TODAY.first_refusal_after_s == 20
     assert TODAY.crash_loss() == 1005
     assert TODAY.crash_loss(500) == 505
     assert TODAY.drain_s(500) == 5

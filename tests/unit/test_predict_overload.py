@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.catalogue import Catalogue, cells
 from harness.experiment import Load, Observed, Phase, steady
 from harness.predict.overload import Intake, arrivals, overload, simulate
+from harness.predict.queue import Dispatcher
 from harness.predict.slow import slow_handler
 
 TODAY = Intake(workers=5, handler_time_s=0.05, capacity=1000)
@@ -38,6 +39,19 @@ def test_the_numbers_of_the_mission() -> None:
     later = simulate(arrivals(steady(200, 26)), TODAY)
     assert later.refused - flow.refused == pytest.approx(100, abs=3)
     assert flow.throughput_per_s == pytest.approx(100, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("rate", "workers", "capacity"), [(200, 5, 1000), (300, 5, 400), (130, 6, 60)]
+)
+def test_the_simulation_and_the_formula_say_the_same(
+    rate: float, workers: int, capacity: int
+) -> None:
+    formula = Dispatcher(rate, workers, capacity=capacity)
+    flow = simulate(arrivals(steady(rate, 80)), replace(TODAY, workers=workers, capacity=capacity))
+    assert flow.full_s == pytest.approx(formula.full_after_s, rel=0.05)
+    assert flow.first_refused_due_s == pytest.approx(formula.first_refused_after_s, rel=0.05)
+    assert flow.first_refusal_s == pytest.approx(formula.first_refusal_after_s, rel=0.05)
 
 
 def test_one_worker_and_one_place_by_hand() -> None:
