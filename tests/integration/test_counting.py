@@ -85,7 +85,7 @@ def test_a_broken_connection_is_replaced(
     ],
 )
 def test_a_wrong_query_is_named_before_any_load(postgres: Server, query: str, said: str) -> None:
-    with pytest.raises(UsageError, match="persisted.count_query") as caught:
+    with pytest.raises(UsageError, match=r"persisted\.count_query") as caught:
         _auditor(postgres, count_query=query).check()
     assert said in str(caught.value)
 
