@@ -98,6 +98,7 @@ def test_on_a_timer_of_the_harness(
     running = background("replay", dispatcher.base, "--every", "0.2")
     _fail(dispatcher, notices)
     until(lambda: _each_once(notices), 10)
+    time.sleep(1)
     # A dispatcher that is away for a while does not end it.
     dispatcher.popen.kill()
     time.sleep(1)
