@@ -67,6 +67,10 @@ prevented-faults: $(READY) ## prevent each fault silently, and write docs/preven
 results: $(READY) ## run everything once and write results/README.md (bounded: WITHIN=60 minutes)
 	@$(BIN)/harness results --within-min $(WITHIN) --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(foreach t,$(TARGET),--target $(t)) $(ARGS)
 
+.PHONY: worked-numbers
+worked-numbers: $(READY) ## run the analysis' worked numbers 5 times each; write results/worked-numbers.md
+	@$(BIN)/harness worked-numbers --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: browser
 browser: $(READY) ## install the browser that the tests of the pages need
 	@$(BIN)/python -m tests.browser
