@@ -1,3 +1,3 @@
 """The instrument beside what people would use instead, as ratios within one run."""
 
-PARTS = ("startup", "reconcile", "readback", "load", "dispatcher", "stages")
+PARTS = ("startup", "reconcile", "readback", "load", "dispatcher", "stages", "page")

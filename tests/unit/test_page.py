@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -179,10 +178,15 @@ def test_a_run_that_sent_nothing_has_a_page(tmp_path: Path) -> None:
     assert "the loss was not measured" in text
 
 
-def test_a_million_events_make_a_small_page_soon(tmp_path: Path) -> None:
-    folder = Written(tmp_path / "run", events=1_000_000, rate_per_s=2000, lost=200_000).save()
-    begin = time.monotonic()
+def test_a_million_events_make_a_small_page(tmp_path: Path) -> None:
+    """How long it takes is measured by ``make bench-page``."""
+    folder = Written(
+        tmp_path / "run", events=1_000_000, rate_per_s=2000, lost=200_000, marked=True
+    ).save()
     path = save_run_page(folder)
-    assert time.monotonic() - begin < 10
     assert path.stat().st_size < 3 * 2**20
-    assert "for 200,000 lost events" in path.read_text()
+    text = path.read_text()
+    assert "for 200,000 lost events" in text
+    assert "by stage" in text
+    seen = Seen(text)
+    assert re.search(r"queued\s*199,995\s*in hand\s*5", seen.text)
