@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from harness.errors import UsageError
+from harness.facts import Facts
+from harness.judge import judge_run
 from harness.ledger.stages import LOST, STAGES, Died, in_words
 from harness.report.page import run_page, save_run_page
 from tests.unit.run_folders import SECOND, START, Written
@@ -102,6 +104,17 @@ def test_markup_in_data_stays_text(tmp_path: Path) -> None:
     assert "img" not in seen.tags
     assert MARKUP in seen.text
     assert "$x^2$" in seen.text
+
+
+def test_markup_in_an_error_stays_text(tmp_path: Path) -> None:
+    folder = Written(tmp_path / "run").save()
+    facts = Facts.load(folder)
+    facts.problem = f"invalid input syntax for type bigint: {MARKUP}"
+    facts.save(folder)
+    judge_run(folder).save(folder)
+    seen = Seen(run_page(folder))
+    assert f"bigint: {MARKUP}" in seen.text
+    assert not {"script", "img"} & set(seen.tags)
 
 
 def test_alerts_are_marked(lossy: Path) -> None:
