@@ -11,6 +11,7 @@ from harness.commands._shared import ERR, say, shown_path
 
 if TYPE_CHECKING:
     from harness.catalogue import Catalogue, Cell
+    from harness.monitor.watch import Watch
     from harness.outcome import Unjudged
     from harness.report.console import ConsoleNarrator
     from harness.result import Result
@@ -52,7 +53,13 @@ def recover(runtime: Runtime) -> None:
 
 
 def run_all(
-    cells: Sequence[Cell], runtime: Runtime, seed: int, catalogue: Catalogue, *, repeat: int = 0
+    cells: Sequence[Cell],
+    runtime: Runtime,
+    seed: int,
+    catalogue: Catalogue,
+    *,
+    repeat: int = 0,
+    watch: Watch | None = None,
 ) -> Iterator[Result]:
     """Run each cell; an instrument's failure in one does not stop the others.
 
@@ -62,7 +69,9 @@ def run_all(
         seed: of the first of several runs of the same; the others' are derived from it.
         catalogue: its folder of runs gets theirs.
         repeat: the number of the run among these.
+        watch: what watches each of them; None for nothing.
     """
+    from harness.report.alerts import alerts_told
     from harness.report.console import ConsoleNarrator
     from harness.report.table import lost_line
     from harness.run import Ask
@@ -74,10 +83,13 @@ def run_all(
         title = f"{place}{cell.name} × {cell.target.name}"
         with ConsoleNarrator(ERR, title) as narrator:
             own = derived(seed, repeat)
-            result = run_cell(Ask(cell, runtime, own, catalogue.runs, narrator, seed, repeat))
+            ask = Ask(cell, runtime, own, catalogue.runs, narrator, seed, repeat, watch)
+            result = run_cell(ask)
             narrator.say(f"{result.verdict}: {result.reason}")
             if died := lost_line(result):
                 narrator.say(died)
+            for line in alerts_told(catalogue.runs / result.run_id, result):
+                narrator.say(line)
             _draw(catalogue.runs / result.run_id, narrator)
         yield result
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -44,6 +45,29 @@ Variants = Annotated[
     ),
 ]
 
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        envvar="LOSSMETER_KUBECONFIG",
+        help="Kubernetes: the kubeconfig. Default: that of `make kubernetes`.",
+    ),
+]
+Context = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        envvar="LOSSMETER_KUBE_CONTEXT",
+        help="Kubernetes: the context in it. Default: that of `make kubernetes`.",
+    ),
+]
+AllowContext = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Kubernetes: this context is fit for tests, in which pods are killed. Repeatable.",
+    ),
+]
 
 JsonFile = Annotated[
     Path | None,
@@ -58,6 +82,16 @@ RuntimeName = Annotated[
 def say(text: str) -> None:
     """Tell one step on standard error."""
     ERR.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def use_cluster(kubeconfig: Path | None, context: str | None, allowed: list[str] | None) -> None:
+    """Pass on which cluster is meant, and which may be used for tests."""
+    if kubeconfig is not None:
+        os.environ["LOSSMETER_KUBECONFIG"] = str(kubeconfig)
+    if context is not None:
+        os.environ["LOSSMETER_KUBE_CONTEXT"] = context
+    if allowed:
+        os.environ["LOSSMETER_ALLOW_CONTEXT"] = ",".join(allowed)
 
 
 def runtime_named(name: str) -> Runtime:

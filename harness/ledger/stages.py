@@ -23,8 +23,6 @@ from harness.errors import LedgerError
 from harness.ledger.records import Ledger, Records, Told, keys
 from harness.model import Status
 
-# Of a run folder: its lost events, as ``in_words`` returns them.
-STAGES = "stages.npy"
 MAGIC = b"LOSSMRK1"
 HEADER = struct.Struct("<8s32sQqII")
 RECORD = np.dtype(

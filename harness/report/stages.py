@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.ledger.records import Records, keys
-from harness.ledger.stages import STAGES, Died
+from harness.ledger.stages import Died
+from harness.marks import LOST
 
-UNMARKED = Died.UNMARKED.words
-# The order of the rows: from the way in to the way out.
-_ORDER = [died.words for died in Died]
+_ON_THE_WAY = {died.words: int(died) for died in Died}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,40 +22,39 @@ class Stages:
 
     Attributes:
         of_key: sorted keys of the events (``ledger.records.keys``).
-        died: the words, one for each key.
+        died: index into ``words``, one for each key.
+        words: what is died of, in the order of an event's way.
     """
 
     of_key: npt.NDArray[np.uint64]
-    died: npt.NDArray[np.str_]
+    died: npt.NDArray[np.intp]
+    words: Sequence[str]
 
     def rows(self, ids: Records) -> tuple[npt.NDArray[np.intp], list[str]]:
         """Return for each event its row, and the words of the rows that have any."""
         wanted = keys(ids)
         at = np.minimum(np.searchsorted(self.of_key, wanted), len(self.of_key) - 1)
-        died = np.where(self.of_key[at] == wanted, self.died[at], UNMARKED)
-        used, number = np.unique(died, return_inverse=True)
-        names = sorted((str(words) for words in used), key=_place)
-        row = np.array([names.index(str(words)) for words in used], np.intp)
-        return row[number], names
-
-
-def _place(words: str) -> tuple[int, str]:
-    """Return where a row lies; words of another version of this harness come last."""
-    return (_ORDER.index(words) if words in _ORDER else len(_ORDER), words)
+        died = np.where(self.of_key[at] == wanted, self.died[at], -1)
+        used, row = np.unique(died, return_inverse=True)
+        words = [Died.UNMARKED.words if n < 0 else self.words[n] for n in used.tolist()]
+        return row.astype(np.intp), words
 
 
 def read_stages(folder: Path) -> Stages | None:
     """Return what the lost events of a run died of; None where nothing was marked.
 
-    The file is an array with the fields ``producer``, ``sequence`` and ``stage``.
+    The judge leaves it in an array with the fields ``producer``, ``sequence`` and ``stage``.
     """
     try:
-        saved = np.load(folder / STAGES, allow_pickle=False)
+        saved = np.load(folder / LOST, allow_pickle=False)
     except (OSError, ValueError):
         return None
     if not {"producer", "sequence", "stage"} <= set(saved.dtype.names or ()):
         return None
-    if not (saved["stage"] != UNMARKED).any():
+    if not (saved["stage"] != Died.UNMARKED.words).any():
         return None
-    order = np.argsort(keys(saved), kind="stable")
-    return Stages(keys(saved)[order], saved["stage"][order])
+    saved = saved[np.argsort(keys(saved), kind="stable")]
+    told, number = np.unique(saved["stage"], return_inverse=True)
+    order = sorted(range(len(told)), key=lambda n: _ON_THE_WAY.get(str(told[n]), len(Died)))
+    place = np.argsort(np.array(order, np.intp))
+    return Stages(keys(saved), place[number], [str(told[n]) for n in order])
