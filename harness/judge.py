@@ -87,7 +87,7 @@ def judge_facts(
     try:
         read = _read(folder, facts, spent)
     except (HarnessError, OSError, ValueError) as error:
-        return _unreadable(facts, f"what the run saved cannot be judged: {error}")
+        return _unreadable(facts, f"what the run saved cannot be judged: {_why(error)}")
     if facts.stages_marked and read.lost is not None:
         np.save(folder / LOST, in_words(read.lost), allow_pickle=False)
     if timings_s is not None:
@@ -206,7 +206,15 @@ def _base(facts: Facts) -> Result:
 
 def _unreadable(facts: Facts, reason: str) -> Result:
     problem = facts.problem or reason
-    return _base(facts).model_copy(update={"reason": problem, "breaches": [problem]})
+    told = {"reason": problem, "breaches": [problem], "not_measured": sorted(Counts().as_dict())}
+    return _base(facts).model_copy(update=told)
+
+
+def _why(error: Exception) -> str:
+    """Return what is wrong with a file, with its name."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _stages(facts: Facts, read: _Read) -> dict[str, int] | None:
