@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -80,12 +80,16 @@ def durability(
     def run(cell: Cell) -> Result:
         return next(iter(run_all([cell], chosen, seed, catalogue)))
 
-    results = [result for _, result in measure(asked, run) if result is not None]
-    worths = [replace(worth, made=_made(chosen, seed)) for worth in rows(asked)]
+    made, results = _made(chosen, seed), []
+    for trial, result in measure(asked, run):
+        trial.worth.made = made
+        results += [result] if result is not None else []
+        if save:
+            # As they come: whoever interrupts this keeps what was measured.
+            _save([trial.worth], catalogue)
+    worths = rows(asked)
     if str(json_file) != "-":
         OUT.print(durability_table(worths, wanted))
-    if save:
-        _save(worths, catalogue)
     if json_file is not None:
         text = json.dumps([asdict(worth) for worth in worths], indent=2) + "\n"
         sys.stdout.write(text) if str(json_file) == "-" else json_file.write_text(text, "utf-8")
@@ -107,4 +111,3 @@ def _save(worths: Sequence[Worth], catalogue: Catalogue) -> None:
     folder.mkdir(exist_ok=True)
     kept = keep(folder / "durability.json", worths)
     (folder / "durability.md").write_text(durability_page(kept, ALL, HOW), encoding="utf-8")
-    ERR.print(f"written: {folder / 'durability.md'}", highlight=False, soft_wrap=True)

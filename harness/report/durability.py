@@ -33,7 +33,7 @@ class Window:
         return f"{self.lost} events, {self.volatile_ms or 0:.0f} ms"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Worth:
     """What the yes of one target is worth.
 
