@@ -301,15 +301,21 @@ def _told(evidence: Evidence) -> str:
 
 def _recovery_s(facts: Facts, told: Told, held: Held | None) -> float | None:
     """Return the seconds from the first fault until events are acked and persisted again."""
-    injected = [r.injected_ns for r in facts.faults if r.injected_ns and r.condition]
-    if not injected or held is None:
+    injected = [r for r in facts.faults if r.injected_ns and r.condition]
+    if not injected or held is None or not len(told.intents):
         return None
-    again_ns = [stats.first_ack_after(told, injected[0])]
-    if facts.times_measured:
-        again_ns.append(stats.first_row_after(held.rows, injected[0]))
+    begin_ns, end_ns = injected[0].injected_ns or 0, injected[0].healed_ns
+    if end_ns is None:
+        return None
+    acked_ns = stats.acked_ns(told)
+    last_sent_ns = int(told.intents["sent_ns"].max())
+    again_ns = [stats.back_ns(acked_ns, begin_ns, end_ns, last_sent_ns)]
+    if facts.times_measured and len(acked_ns):
+        persisted_ns = held.rows["persisted_ns"]
+        again_ns.append(stats.back_ns(persisted_ns, begin_ns, end_ns, int(acked_ns.max())))
     if any(instant is None for instant in again_ns):
         return None
-    return round(max(i for i in again_ns if i is not None) / 1e9 - injected[0] / 1e9, 3)
+    return round(max(i for i in again_ns if i is not None) / 1e9 - begin_ns / 1e9, 3)
 
 
 def _persisted_per_s(facts: Facts, told: Told, read: _Read) -> float | None:
@@ -343,7 +349,7 @@ def _comparisons(facts: Facts, read: _Read) -> list[Comparison]:
     if facts.predicted is None or read.held is None:
         return []
     told = Told(read.journals.intents, read.journals.outcomes)
-    shown = Shown(told, read.held, read.ledger.counts)
+    shown = Shown(told, read.held, read.ledger.counts, _struck(facts))
     return [
         _comparison(expected, shown, read.ledger.not_measured)
         for expected in facts.predicted.figures
