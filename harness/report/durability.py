@@ -55,10 +55,12 @@ class Worth:
         """Say it in one sentence."""
         measured = {name: w for name, w in self.windows.items() if w.lost is not None}
         taken = [name for name, window in measured.items() if window.lost]
-        kept = [name for name in measured if name not in taken]
+        kept = [name for name, window in measured.items() if not window.lost and not window.note]
+        unmet = [name for name, window in measured.items() if not window.lost and window.note]
         who = f"{self.target}{f' ({self.setting})' if self.setting else ''}"
         parts = [f"does not survive {_listed(taken)}"] if taken else []
         parts += [f"survives {_listed(kept)}"] if kept else []
+        parts += [f"never met {_listed(unmet)}"] if unmet else []
         return f"{who}: a yes {', and '.join(parts) or 'was not measured'}"
 
 
