@@ -34,6 +34,12 @@ def durability(
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this fault, e.g. SIGKILL. Repeatable."),
     ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help='Only this row of each target, e.g. "acks = 0". Repeatable.'
+        ),
+    ] = None,
     runtime: Annotated[
         str,
         typer.Option(metavar="auto|local|docker", help="Where servers and targets run."),
@@ -70,7 +76,16 @@ def durability(
             raise UsageError(unknown("fault of this table", name, ALL))
     catalogue, chosen = Catalogue.here(), runtime_named(runtime)
     targets = [catalogue.target(name) for name in target or catalogue.target_names()]
-    asked = [trial for trial in trials(targets, chosen) if trial.fault in wanted]
+    every = trials(targets, chosen)
+    settings = {trial.worth.named: trial for trial in every}
+    for name in setting or []:
+        if name not in settings:
+            raise UsageError(unknown("setting of this table", name, settings))
+    asked = [
+        trial
+        for trial in every
+        if trial.fault in wanted and (not setting or trial.worth.named in setting)
+    ]
     ready = [trial.cell for trial in asked if trial.why_not is None]
     prepare(chosen, ready)
     seed = secrets.randbelow(2**31) if seed is None else seed

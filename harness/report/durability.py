@@ -51,6 +51,11 @@ class Worth:
     made: str = ""
 
     @property
+    def named(self) -> str:
+        """Return what the setting is called in the table."""
+        return self.setting or "as shipped"
+
+    @property
     def sentence(self) -> str:
         """Say it in one sentence."""
         measured = {name: w for name, w in self.windows.items() if w.lost is not None}
@@ -118,7 +123,7 @@ _MEANS = {
 
 def _row(worth: Worth, faults: Sequence[str]) -> list[str]:
     shown = [str(worth.windows[name]) if name in worth.windows else "–" for name in faults]
-    return [worth.target, worth.setting or "as shipped", worth.ack_level, *shown]
+    return [worth.target, worth.named, worth.ack_level, *shown]
 
 
 def _sentences(worths: Sequence[Worth]) -> list[str]:
