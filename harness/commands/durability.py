@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.catalogue import Catalogue, Cell
+    from harness.durability import Trial
     from harness.report.durability import Worth
     from harness.result import Result
     from harness.runtime import Runtime
@@ -76,16 +77,7 @@ def durability(
             raise UsageError(unknown("fault of this table", name, ALL))
     catalogue, chosen = Catalogue.here(), runtime_named(runtime)
     targets = [catalogue.target(name) for name in target or catalogue.target_names()]
-    every = trials(targets, chosen)
-    settings = {trial.worth.named: trial for trial in every}
-    for name in setting or []:
-        if name not in settings:
-            raise UsageError(unknown("setting of this table", name, settings))
-    asked = [
-        trial
-        for trial in every
-        if trial.fault in wanted and (not setting or trial.worth.named in setting)
-    ]
+    asked = _asked(trials(targets, chosen), wanted, setting or [])
     ready = [trial.cell for trial in asked if trial.why_not is None]
     prepare(chosen, ready)
     seed = secrets.randbelow(2**31) if seed is None else seed
@@ -109,6 +101,21 @@ def durability(
         text = json.dumps([asdict(worth) for worth in worths], indent=2) + "\n"
         sys.stdout.write(text) if str(json_file) == "-" else json_file.write_text(text, "utf-8")
     raise typer.Exit(exit_code(results))
+
+
+def _asked(every: list[Trial], faults: list[str], settings: list[str]) -> list[Trial]:
+    """Return the trials of these faults and settings; of all settings where none is named."""
+    from harness.plugins import unknown
+
+    known = dict.fromkeys(trial.worth.named for trial in every)
+    for name in settings:
+        if name not in known:
+            raise UsageError(unknown("setting of this table", name, known))
+    return [
+        trial
+        for trial in every
+        if trial.fault in faults and (not settings or trial.worth.named in settings)
+    ]
 
 
 def _made(runtime: Runtime, seed: int) -> str:
