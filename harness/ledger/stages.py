@@ -247,7 +247,8 @@ def concerning(marks: Records, ids: npt.NDArray[np.uint64]) -> Records:
     if len(ids):
         own = keys(marks)
         chosen |= ids[np.minimum(np.searchsorted(ids, own), len(ids) - 1)] == own
-    return marks[chosen]
+    found: Records = marks[chosen]
+    return found
 
 
 def last_marks(marks: Records) -> Records:
