@@ -169,9 +169,7 @@ class DatabaseDeadLetters:
         if row is None:
             return None
         ident, producer, sequence, key, payload, accepted_at = row
-        event = Event.model_construct(
-            producer=producer, sequence=sequence, key=key, payload=payload
-        )
+        event = Event(producer, sequence, key, payload)
         return Letter(Accepted(event, accepted_at), ident)
 
     async def remove(self, letter: Letter) -> None:
