@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import psycopg
@@ -41,6 +43,46 @@ class Columns:
     persisted_at: bool
 
 
+# PostgreSQL leaves out the columns that nobody asks for, so this is a count over the table.
+_COUNT = sql.SQL("select count(*) from ({query}) as persisted")
+
+
+class RowCounter:
+    """Counts what is persisted over one connection that stays open.
+
+    Args:
+        connect: opens a connection that does not pass a proxy.
+        statement: returns one number.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], psycopg.Connection[tuple[object, ...]]],
+        statement: sql.SQL | sql.Composed,
+    ) -> None:
+        self._connect = connect
+        self._statement = statement
+        self._connection: psycopg.Connection[tuple[object, ...]] | None = None
+
+    def __call__(self) -> int | None:
+        """Return how many rows there are now; None while the database does not say."""
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            # Prepared, since it is asked a hundred times a second.
+            row = self._connection.execute(self._statement, prepare=True).fetchone()
+        except psycopg.Error:
+            self.close()
+            return None
+        return int(str(row[0])) if row else None
+
+    def close(self) -> None:
+        """Close the connection; the next count opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
 class Auditor:
     """Reads one target's database.
 
@@ -48,11 +90,19 @@ class Auditor:
         url: PostgreSQL URL that does not pass a proxy.
         persisted: the target's queries.
         handler_time_s: how long the target may work on one event before a row comes.
+        folder: what the target knows as ``{run_folder}``.
     """
 
-    def __init__(self, url: str, persisted: Persisted, handler_time_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        persisted: Persisted,
+        handler_time_s: float = 0.0,
+        folder: Path | None = None,
+    ) -> None:
         self._url = url
         self._persisted = persisted
+        self._folder = folder
         self._blind_s = max(BLIND_QUIET_S, 2 * handler_time_s)
 
     def check(self) -> Columns:
@@ -67,9 +117,31 @@ class Auditor:
                     name: _columns(connection, query, f"persisted.{name}")
                     for name, query in self._queries().items()
                 }
+                self._check_count(connection)
         except psycopg.Error as error:
             raise UsageError(f"persisted.database cannot be reached: {_one_line(error)}") from None
         return columns["query"]
+
+    def _check_count(self, connection: psycopg.Connection[tuple[object, ...]]) -> None:
+        where = "persisted.count_query"
+        try:
+            row = connection.execute(self._counting()).fetchone()
+        except psycopg.OperationalError:
+            raise
+        except psycopg.Error as error:
+            raise UsageError(f"{where} is not a query that works: {_one_line(error)}") from None
+        if row is None or len(row) != 1 or not isinstance(row[0], int):
+            raise UsageError(f"{where} must return one whole number; it returns {row!r}")
+
+    def counter(self) -> RowCounter:
+        """Return what counts the rows often and at little cost."""
+        return RowCounter(self._connect, self._counting())
+
+    def _counting(self) -> sql.SQL | sql.Composed:
+        """Return the statement that counts what is persisted."""
+        if self._persisted.count_query is not None:
+            return _raw(self._persisted.count_query)
+        return _COUNT.format(query=_raw(self._persisted.query))
 
     def check_empty(self) -> None:
         """Make sure that no row of an earlier run can stand in for one of this run.
@@ -95,10 +167,9 @@ class Auditor:
         return self._count(self._persisted.query)
 
     def _count(self, query: str) -> int:
-        statement = sql.SQL("select count(*) from ({query}) as persisted")
         try:
             with self._reading() as connection:
-                row = connection.execute(statement.format(query=_raw(query))).fetchone()
+                row = connection.execute(_COUNT.format(query=_raw(query))).fetchone()
         except psycopg.Error as error:
             raise CollectError(f"what was persisted cannot be read: {_one_line(error)}") from None
         return int(str(row[0])) if row else 0
@@ -114,7 +185,7 @@ class Auditor:
             columns = _columns(connection, persisted.query, "persisted.query")
         return Collected(
             self._copy_rows(persisted.query, columns),
-            self._copy_pairs(persisted.dead_letter_query),
+            np.concatenate([self._copy_pairs(persisted.dead_letter_query), self._pairs_of_file()]),
             self._copy_pairs(persisted.pending_query),
         )
 
@@ -147,6 +218,13 @@ class Auditor:
             raise CollectError(f"what was persisted cannot be read: {_one_line(error)}") from None
         finally:
             connection.close()
+
+    def _pairs_of_file(self) -> Records:
+        """Return the dead letters that the target keeps in a file; none where it has none."""
+        name = self._persisted.dead_letter_file
+        if name is None or self._folder is None or not (self._folder / name).exists():
+            return np.empty(0, PAIR)
+        return _read_pairs(self._folder / name)
 
     def settle(
         self, drained: Callable[[], bool | None], check: Callable[[], None]
@@ -237,6 +315,26 @@ def _pairs_of(table: Integers) -> Records:
     pairs = np.empty(len(known), PAIR)
     pairs["producer"], pairs["sequence"] = known[:, 0], known[:, 1]
     return pairs
+
+
+def _read_pairs(path: Path) -> Records:
+    """Return the events of a file with a JSON object a line.
+
+    A last line without its end was cut short by a kill: what it names was not kept.
+
+    Raises:
+        CollectError: a line is none, or does not name an event.
+    """
+    pairs = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            told = json.loads(line)
+            pairs.append((int(told["producer"]), int(told["sequence"])))
+        except (ValueError, TypeError, KeyError):
+            raise CollectError(
+                f"line {number} of {path} is not a JSON object with producer and sequence"
+            ) from None
+    return np.array(pairs, PAIR)
 
 
 def _integer(expression: str) -> str:

@@ -350,7 +350,7 @@ def _comparisons(facts: Facts, read: _Read) -> list[Comparison]:
     if facts.predicted is None or read.held is None:
         return []
     told = Told(read.journals.intents, read.journals.outcomes)
-    shown = Shown(told, read.held, read.ledger.counts)
+    shown = Shown(told, read.held, read.ledger.counts, _struck(facts))
     return [
         _comparison(expected, shown, read.ledger.not_measured)
         for expected in facts.predicted.figures

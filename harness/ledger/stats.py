@@ -58,7 +58,8 @@ def load_figures(told: Told) -> LoadFigures | None:
 
 def acked_ns(told: Told) -> Instants:
     """Return when each yes arrived, in ns, in no order."""
-    return told.outcomes["done_ns"][told.outcomes["status"] == Status.ACKED]
+    found: Instants = told.outcomes["done_ns"][told.outcomes["status"] == Status.ACKED]
+    return found
 
 
 def back_ns(instants: Instants, begin_ns: int, end_ns: int, last_ns: int) -> int | None:
@@ -70,6 +71,8 @@ def back_ns(instants: Instants, begin_ns: int, end_ns: int, last_ns: int) -> int
 
     Args:
         instants: in ns, in no order.
+        begin_ns: when the fault was ordered.
+        end_ns: when it was healed.
         last_ns: until when there should have been some: a gap up to here is never ended.
 
     Returns:

@@ -12,6 +12,7 @@ from harness.budget import readings
 from harness.ledger.records import Held, Records
 from harness.model import Counts, Verdict
 from harness.report import words
+from harness.report.alerts import RuleLine, clock_told, rule_lines
 from harness.report.charts import latencies, lost_events, timeline
 from harness.report.drawing import Chart
 from harness.report.frame import Band, Frame, Moment
@@ -98,6 +99,8 @@ def run_view(run: SavedRun) -> dict[str, object]:
         "evidence": _evidence(run, frame),
         "proof_cost": _proof_cost(result),
         "alerts": _alerts(run, frame),
+        "rules": _rules(run),
+        "watched": clock_told(run.monitoring) if run.monitoring else "",
         "environment": _environment(run),
     }
 
@@ -335,6 +338,13 @@ def _alerts(run: SavedRun, frame: Frame | None) -> list[AlertLine]:
         )
         for alert in run.alerts
     ]
+
+
+def _rules(run: SavedRun) -> list[RuleLine]:
+    """Return a line for each alerting rule; none where nothing watched."""
+    if run.monitoring is None:
+        return []
+    return rule_lines(run.monitoring, run.alerts, run.result, run.since)
 
 
 def _at(at_ns: int, zero_ns: int | None) -> str:

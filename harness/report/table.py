@@ -13,7 +13,7 @@ from rich.text import Text
 
 from harness.model import Predicted, Verdict
 from harness.outcome import Lack, Outcome
-from harness.report._markup import terminal_text
+from harness.report._markup import one_line, terminal_text
 from harness.report.words import proof_cost
 from harness.result import Result
 
@@ -192,4 +192,4 @@ def detail(result: Result) -> RenderableType:
         lines.append(f"Self-proof took {proof_cost(result.timings_s['self_proof'], share)}")
     timings = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.timings_s.items())
     lines.append(f"Timings: {timings}")
-    return Group(counts, evidence, *(Text(line) for line in lines))
+    return Group(counts, evidence, *(Text(one_line(line)) for line in lines))

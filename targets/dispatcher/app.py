@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from targets.dispatcher.core import Dispatcher, IntakeClosedError, RateLimitedError
 from targets.dispatcher.events import Event
 from targets.dispatcher.queues.protocol import QueueFullError, QueueUnsureError
+from targets.dispatcher.store import DatabaseError
 
 MAX_ARRAY = 10_000
 
@@ -138,7 +139,11 @@ class Api:
     async def replay(self, request: Request) -> Response:
         """Put the dead letters back into the queue."""
         del request
-        return JSONResponse({"replayed": await self._dispatcher.replay()})
+        try:
+            return JSONResponse({"replayed": await self._dispatcher.replay()})
+        except DatabaseError as error:
+            text = f"the dead letters are away: {error}"
+            return _error(HTTPStatus.SERVICE_UNAVAILABLE, text)
 
     async def panic(self, request: Request) -> Response:
         """Have a worker meet an error that nobody handles; there is no answer afterwards."""
@@ -174,6 +179,7 @@ class Api:
             # What waits for a retry is still in hand: it dies with the process.
             "in_flight": d.in_flight + d.waiting_retry,
             "waiting_retry": d.waiting_retry,
+            "slow_aside": d.slow.under_way,
             "boot_id": d.boot_id,
             "pid": os.getpid(),
             "started_at_ns": d.started_at_ns,

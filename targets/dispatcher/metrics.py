@@ -20,6 +20,7 @@ LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, flo
 COUNTED = (
     "accepted",
     "dropped",
+    "without_room",
     "persisted",
     "failed",
     "retried",
