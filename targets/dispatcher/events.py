@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 from pydantic_core import from_json, to_json
 
 
@@ -21,6 +21,11 @@ class Event:
     sequence: Annotated[int, Field(ge=0, lt=2**62)]
     key: Annotated[str, Field(max_length=256)] = ""
     payload: Annotated[str, Field(max_length=1_000_000)] = ""
+
+
+# Reads an event, and raises pydantic's ValidationError where it is none.
+EVENT = TypeAdapter(Event)
+EVENTS = TypeAdapter(list[Event])
 
 
 @dataclass(frozen=True, slots=True)
