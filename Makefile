@@ -56,7 +56,7 @@ bench: $(READY) ## measure the instrument beside its peers, as ratios within one
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: bench-%
-bench-%: $(READY) ## measure one part: startup reconcile readback load dispatcher stages page
+bench-%: $(READY) ## measure one part, e.g. make bench-reconcile ARGS="--piece 10M"
 	@$(BIN)/python -m bench $* $(ARGS)
 
 .PHONY: prevented-faults

@@ -111,7 +111,8 @@ def _read(folder: Path, facts: Facts, spent: MutableMapping[str, float]) -> _Rea
         facts.hashes_measured,
         facts.positions_measured,
     )
-    ledger, marks = reconcile(told, held), load_marks(folder)
+    ledger = reconcile(told, held)
+    marks = load_marks(folder, ledger.lost)
     lost = lost_events(told, ledger, marks, _struck(facts))
     proving = time.monotonic()
     checks = prove(told, held, facts.seed)

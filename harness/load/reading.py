@@ -16,6 +16,7 @@ from harness.ledger.records import OUTCOME as OUTCOME_DTYPE
 from harness.load.journal import END, HEADER, INTENT, MAGIC, OUTCOME, RECORD
 
 _TAIL_BYTES = 4096 * RECORD.size
+_PART_RECORDS = 1 << 16
 RECORD_DTYPE = np.dtype(
     [
         ("kind", "u1"),
@@ -63,6 +64,8 @@ def read_journals(folder: Path) -> Journals:
         none = np.empty(0, INTENT_DTYPE), np.empty(0, OUTCOME_DTYPE)
         return Journals(*none, 0, complete=False, why_incomplete="no journal was written")
     parts = [_read(path) for path in files]
+    if len(parts) == 1:
+        return parts[0]
     why = next((part.why_incomplete for part in parts if not part.complete), "")
     return Journals(
         np.concatenate([part.intents for part in parts]),
@@ -75,45 +78,53 @@ def read_journals(folder: Path) -> Journals:
 
 
 def _read(path: Path) -> Journals:
-    data = path.read_bytes()
-    if len(data) < HEADER.size or not data.startswith(MAGIC):
-        raise LoadError(f"{path} is not a journal of this version")
-    start_ns = HEADER.unpack_from(data)[4]
-    body = memoryview(data)[HEADER.size :]
-    torn = len(body) % RECORD.size
-    records = np.frombuffer(body[: len(body) - torn], RECORD_DTYPE)
-    intents, outcomes = _intents(records), _outcomes(records)
-    why = _incomplete(path.name, records, len(intents), torn)
-    ends = records[records["kind"] == END]
-    jump_ns = int(ends["payload_hash"].max()) if len(ends) else 0
-    return Journals(intents, outcomes, start_ns, not why, why, jump_ns)
+    """Read one journal, a part at a time: nothing of it is in memory twice."""
+    with path.open("rb") as file:
+        header = file.read(HEADER.size)
+        if len(header) < HEADER.size or not header.startswith(MAGIC):
+            raise LoadError(f"{path} is not a journal of this version")
+        whole, torn = divmod(path.stat().st_size - HEADER.size, RECORD.size)
+        # Of memory that is asked for only what is written to is taken.
+        intents, outcomes = np.empty(whole, INTENT_DTYPE), np.empty(whole, OUTCOME_DTYPE)
+        sent = told = jump_ns = 0
+        last = np.zeros(1, RECORD_DTYPE)
+        for begin in range(0, whole, _PART_RECORDS):
+            count = min(_PART_RECORDS, whole - begin)
+            records = np.fromfile(file, RECORD_DTYPE, count)
+            sent += _intents(records, intents[sent:])
+            told += _outcomes(records, outcomes[told:])
+            ends = records[records["kind"] == END]
+            jump_ns = max([jump_ns, *ends["payload_hash"].tolist()])
+            last = records[-1:]
+    intents.resize(sent, refcheck=False)
+    outcomes.resize(told, refcheck=False)
+    why = _incomplete(path.name, last[0], sent, torn)
+    return Journals(intents, outcomes, HEADER.unpack(header)[4], not why, why, jump_ns)
 
 
-def _intents(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+def _intents(records: npt.NDArray[np.void], into: npt.NDArray[np.void]) -> int:
     chosen = records[records["kind"] == INTENT]
-    intents = np.empty(len(chosen), INTENT_DTYPE)
     for name in ("producer", "sequence", "scheduled_ns", "payload_hash"):
-        intents[name] = chosen[name]
-    intents["sent_ns"] = chosen["at_ns"]
-    return intents
+        into[name][: len(chosen)] = chosen[name]
+    into["sent_ns"][: len(chosen)] = chosen["at_ns"]
+    return len(chosen)
 
 
-def _outcomes(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+def _outcomes(records: npt.NDArray[np.void], into: npt.NDArray[np.void]) -> int:
     chosen = records[records["kind"] == OUTCOME]
-    outcomes = np.empty(len(chosen), OUTCOME_DTYPE)
     for name in ("producer", "sequence", "status", "code"):
-        outcomes[name] = chosen[name]
-    outcomes["done_ns"] = chosen["at_ns"]
-    return outcomes
+        into[name][: len(chosen)] = chosen[name]
+    into["done_ns"][: len(chosen)] = chosen["at_ns"]
+    return len(chosen)
 
 
-def _incomplete(name: str, records: npt.NDArray[np.void], intents: int, torn: int) -> str:
+def _incomplete(name: str, last: np.void, intents: int, torn: int) -> str:
     if torn:
         return f"{name} ends in the middle of a record"
-    if not len(records) or records[-1]["kind"] != END:
+    if last["kind"] != END:
         return f"{name} was not closed by its load process, which ended early"
-    if records[-1]["sequence"] != intents:
-        return f"{name} says {records[-1]['sequence']} intents and holds {intents}"
+    if last["sequence"] != intents:
+        return f"{name} says {last['sequence']} intents and holds {intents}"
     return ""
 
 
