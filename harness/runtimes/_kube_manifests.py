@@ -230,6 +230,8 @@ def _template(blueprint: Blueprint) -> Manifest:
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
+            # Everything is told by its address, so a cluster without names will do.
+            "dnsPolicy": "Default",
             "terminationGracePeriodSeconds": round(blueprint.grace_s),
             "containers": [container],
             "volumes": volumes,

@@ -393,10 +393,11 @@ class KubernetesSite:
     def _stopped(self, life: Life, pre_stop_s: float, grace_s: float) -> Stopped:
         """Wait for the end of a pod that is deleted, and tell how it came."""
         end = self._must_end(life, grace_s + pre_stop_s + STOP_WITHIN_S)
-        asked_ns = (self._pods.deleted_ns(life.container.pod) or end.at_ns) + round(
-            pre_stop_s * 1e9
-        )
-        asked_ns = min(asked_ns, end.at_ns)
+        pod = life.container.pod
+        wished_ns = self._pods.deleted_ns(pod) or end.at_ns
+        # The kubelet begins some time after the wish, and says so.
+        begun_ns = max(wished_ns, self._pods.killing_ns(pod) or 0)
+        asked_ns = min(begun_ns + round(pre_stop_s * 1e9), end.at_ns)
         # The kubelet sends it when the grace is over, and nobody else does.
         killed_ns = end.at_ns if end.signal == signal.SIGKILL else None
         return Stopped(asked_ns, killed_ns, end)
