@@ -22,6 +22,7 @@ class FaultRecord(BaseModel):
 
     Attributes:
         met_ns: when the condition was seen to hold; None when it never did.
+        look_gap_s: seconds since the look before, at which it did not hold yet.
         injected_ns, healed_ns: wall clock; None when it did not come to that.
         struck_ns: when it hit the target, where that was later than its injection.
         step: the step that it was aimed at; ``aimed``: the events that had come so far and
@@ -39,6 +40,7 @@ class FaultRecord(BaseModel):
     aimed: list[tuple[int, int]] = []
     looks: int = 0
     met_ns: int | None = None
+    look_gap_s: float | None = None
     injected_ns: int | None = None
     struck_ns: int | None = None
     healed_ns: int | None = None

@@ -41,7 +41,8 @@ class HealthProbe:
 
     Attributes:
         clock: tells whether the wall clock jumped meanwhile.
-        gap_s: the longest that it was kept from looking, other than by the target.
+        gap_s: the longest that it was kept from looking, other than by the target: between
+            two looks, or because this process did not come to run at all.
     """
 
     def __init__(self, base_url: str, http: Http, sink: Path) -> None:
@@ -53,8 +54,14 @@ class HealthProbe:
         self._news = threading.Condition()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="health-probe", daemon=True)
+        self._pulse = threading.Thread(target=self._beat, name="pulse", daemon=True)
+        self._between_s = self._asleep_s = 0.0
         self.clock = ClockWatch()
-        self.gap_s = 0.0
+
+    @property
+    def gap_s(self) -> float:
+        """Return the longest gap so far, seconds."""
+        return max(self._between_s, self._asleep_s)
 
     def watch(self, base_urls: Sequence[str]) -> None:
         """Look at these instances from now on; others may come and go during a run."""
@@ -106,6 +113,7 @@ class HealthProbe:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._pulse.start()
         return self
 
     def __exit__(
@@ -116,13 +124,22 @@ class HealthProbe:
     ) -> None:
         self._over.set()
         self._thread.join(ANSWER_WITHIN_S * 3)
+        self._pulse.join()
+
+    def _beat(self) -> None:
+        """Note how much too long this process sleeps, also while a look is under way."""
+        while True:
+            begin = time.monotonic()
+            if self._over.wait(EVERY_S):
+                return
+            self._asleep_s = max(self._asleep_s, time.monotonic() - begin - EVERY_S)
 
     def _watch(self) -> None:
         with self._sink.open("a", encoding="utf-8") as sink, contextlib.closing(self):
             ready = time.monotonic()
             while not self._over.is_set():
                 begin = time.monotonic()
-                self.gap_s = max(self.gap_s, begin - ready - EVERY_S)
+                self._between_s = max(self._between_s, begin - ready - EVERY_S)
                 self.clock.look()
                 sample = self.look()
                 ready = time.monotonic()
@@ -193,6 +210,7 @@ class _View:
             queue_length=_number(state, self._http.queue_length),
             in_flight=_number(state, self._http.in_flight),
             boot_id=str(state.get(self._http.boot_id, "")),
+            without_room=_number(state, self._http.without_room),
         )
 
 
@@ -208,6 +226,7 @@ def _together(seen: Sequence[Sample]) -> Sample:
         queue_length=_sum([sample.queue_length for sample in answering]),
         in_flight=_sum([sample.in_flight for sample in answering]),
         boot_id="+".join(sample.boot_id for sample in answering if sample.boot_id),
+        without_room=_sum([sample.without_room for sample in answering]),
     )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from harness.admission import PROXY, disks_of, services_of
 from harness.catalogue import Cell
 from harness.collect import Auditor
-from harness.conduct import LOOK_EVERY_S, Conductor
+from harness.conduct import LOOK_EVERY_S, Conductor, Counters
 from harness.environment import save_environment
 from harness.errors import (
     HarnessError,
@@ -28,8 +28,10 @@ from harness.judge import judge_run
 from harness.load.plan import LoadPlan
 from harness.load.process import events_sent, load_command
 from harness.load.tally import Tally
+from harness.marks import FOLDER as SHARED
 from harness.marks import save_marks
 from harness.model import Address
+from harness.monitor.watch import Monitor, Watch, addresses
 from harness.narrator import Narrator, Progress
 from harness.probe import HealthProbe
 from harness.result import Result
@@ -54,6 +56,7 @@ class Ask:
         narrator: is told of each step.
         root_seed: what the seed was derived from; None when from nothing.
         repeat: the number of the run among repeats of the same.
+        watch: what watches the run as its owners would; None for nothing.
     """
 
     cell: Cell
@@ -63,6 +66,7 @@ class Ask:
     narrator: Narrator
     root_seed: int | None = None
     repeat: int = 0
+    watch: Watch | None = None
 
 
 def run(ask: Ask) -> Result:
@@ -165,20 +169,43 @@ class _Story:
             stack.enter_context(self.probe)
             if isinstance(self.site, Startable):
                 self.start_s = self.site.incarnation().ready_s
+            self._watch(stack)
+            self.auditor = _auditor(self.ask.cell, self.site, self.folder / SHARED)
             self.conductor = Conductor(
                 self.site,
                 self.probe,
                 self.facts,
                 self.ask.narrator,
-                self.ask.cell.target,
+                target=self.ask.cell.target,
+                counters=self._counters(stack),
             )
             stack.callback(self.conductor.heal_rest)
-            self.auditor = _auditor(self.ask.cell, self.site)
             columns = self.auditor.check()
             self.auditor.check_empty()
         self.facts.hashes_measured = columns.payload_hash
         self.facts.positions_measured = columns.position
         self.facts.times_measured = columns.persisted_at
+
+    def _watch(self, stack: ExitStack) -> None:
+        """Have the run watched, where that was asked; what fired is saved at its end."""
+        path = self.ask.cell.target.http.metrics
+        if self.ask.watch is None or path is None:
+            return
+        at = addresses(self.site.base_urls)
+        watch = self.ask.watch
+        stack.enter_context(Monitor(watch, self.folder, at, path, self.site.helper))
+        self.ask.narrator.say(f"{watch.binaries.version} watches, {watch.interval} between looks")
+
+    def _counters(self, stack: ExitStack) -> Counters:
+        """Return what a fault's condition may read besides the target's own word."""
+        rows, told = self.auditor.counter(), Tally(self.folder)
+        stack.callback(rows.close)
+
+        def refused() -> int:
+            told.look()
+            return told.refused
+
+        return {"persisted": rows, "refused": refused}
 
     def note_doubts(self) -> None:
         """Note what would make every time of the run doubtful."""
@@ -437,9 +464,15 @@ def _facts(ask: Ask, run_id: str) -> Facts:
     )
 
 
-def _auditor(cell: Cell, site: RunningSite) -> Auditor:
+def _auditor(cell: Cell, site: RunningSite, shared: Path) -> Auditor:
     persisted = cell.target.persisted
     url = persisted.database
     if persisted.database in site.endpoints:
         url = site.endpoints[persisted.database].direct["url"]
-    return Auditor(url, persisted, cell.numbers().get("handler_time_s", 0.0))
+    return Auditor(url, persisted, _longest_s(cell.numbers()), shared)
+
+
+def _longest_s(numbers: Mapping[str, float]) -> float:
+    """Return how long the target may work on one event before a row comes."""
+    parts = ("handler_time_s", "query_s", "external_s", "logic_s")
+    return sum(numbers.get(part, 0.0) for part in parts)

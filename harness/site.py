@@ -58,7 +58,7 @@ class Sample:
         ok: the target answered 200.
         queue_length, in_flight: as the target says; None when it does not.
         boot_id: the target's own name for this life; empty when it has none.
-        counters: the other numbers of its state.
+        without_room: pushes so far that found the queue full; None when it does not tell.
     """
 
     asked_ns: int
@@ -67,6 +67,7 @@ class Sample:
     queue_length: int | None = None
     in_flight: int | None = None
     boot_id: str = ""
+    without_room: int | None = None
 
 
 class Probe(Protocol):
@@ -442,6 +443,46 @@ class PowerCut(ServersKillable, Killable, Protocol):
 
     def restore_power(self, server: str) -> None:
         """Mount the disk again, as it was left; does nothing when it is in order."""
+
+
+@runtime_checkable
+class ServersLogged(Protocol):
+    """What the servers of the run write into their logs can be read while they run."""
+
+    def server_log(self, name: str) -> str:
+        """Return a server's log as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One look at the room on a server's disk.
+
+    Attributes:
+        size_bytes, free_bytes: of its file system, as ``statfs`` tells whoever is not root.
+        refused: why the disk did not take a write just now; empty when it did.
+    """
+
+    size_bytes: int
+    free_bytes: int
+    refused: str
+
+
+@runtime_checkable
+class DiskFillable(ServersLogged, Protocol):
+    """The disks of the servers can be filled; as root, with ext4 and loop devices."""
+
+    def room(self, server: str) -> Room:
+        """Look at the disk of a server."""
+
+    def fill_disk(self, server: str) -> None:
+        """Take all room that is left on it.
+
+        Raises:
+            FaultError: the server has no disk of its own, or it cannot be filled.
+        """
+
+    def clear_disk(self, server: str) -> None:
+        """Give the room back that was taken; does nothing when none was."""
 
 
 @runtime_checkable

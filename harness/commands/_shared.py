@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 # A pipe has no width of its own; a log keeps long lines better than broken ones.
 PIPE_WIDTH = 140
+_STAMP = re.compile(r"\d{8}T\d{6}Z")
 OUT = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 ERR = Console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH)
 
@@ -137,16 +139,23 @@ def check_json(file: Path | None) -> None:
         raise UsageError(f"--json {file}: folder {file.parent} does not exist")
 
 
+def shown_path(path: Path) -> Path:
+    """Return a path as it is short to read: from the working folder, where it lies in it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def newest(runs: Path) -> Path:
-    """Return the folder of the newest run."""
-    folders = sorted((path for path in runs.glob("*-*") if path.is_dir()), key=_changed)
+    """Return the folder of the newest run: by its name, since a page drawn anew changes its age."""
+    folders = sorted((path for path in runs.glob("*-*") if path.is_dir()), key=_begun)
     if not folders:
         raise UsageError(f"{runs} holds no run yet; make one with `harness run crash`")
     return folders[-1]
 
 
-def _changed(folder: Path) -> float:
-    return folder.stat().st_mtime
+def _begun(folder: Path) -> tuple[str, float]:
+    """Return when a run began, as its name says it; a folder of another name is old."""
+    stamp = folder.name.partition("-")[0]
+    return stamp if _STAMP.fullmatch(stamp) else "", folder.stat().st_mtime
 
 
 def run_folder(runs: Path, name: Path) -> Path:

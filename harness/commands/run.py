@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands._gating import JunitFile, conclude, fresh, publish
+from harness.commands._monitoring import Factor, Monitored, watching
 from harness.commands._repeating import Repeat, UntilDecided, run_repeatedly, wanted
 from harness.commands._running import prepare, recover, run_all, runnable
 from harness.commands._shared import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.catalogue import Catalogue, Cell
+    from harness.monitor.watch import Watch
     from harness.outcome import Outcome
     from harness.result import Result
     from harness.runtime import Runtime
@@ -66,6 +68,8 @@ def run(
     ] = False,
     junit: JunitFile = None,
     json_file: JsonFile = None,
+    monitor: Monitored = False,
+    monitor_factor: Factor = None,
     kubeconfig: Kubeconfig = None,
     context: Context = None,
     allow_context: AllowContext = None,
@@ -94,6 +98,9 @@ def run(
             "--gate judges each cell by one run: leave out --repeat and --until-decided, "
             "or judge the recorded runs with `harness gate`"
         )
+    watch = watching(asked, catalogue, monitor_factor) if monitor else None
+    if monitor_factor is not None and not monitor:
+        raise UsageError("--monitor-factor is the clock of --monitor: give --monitor as well")
     ask = _Ask(
         named=[] if "all" in experiment else [catalogue.experiment(n).name for n in experiment],
         cells=asked,
@@ -102,6 +109,7 @@ def run(
         catalogue=catalogue,
         json_file=json_file,
         junit=fresh(junit or catalogue.root / "results" / "junit.xml") if gate else None,
+        watch=watch,
     )
     if repeat is None and not until_decided:
         raise typer.Exit(_run(ask))
@@ -114,6 +122,7 @@ def run(
             repeat=repeat or 1,
             test=wanted(repeat, until_decided),
             json_file=json_file,
+            watch=watch,
         )
     )
 
@@ -129,6 +138,7 @@ class _Ask:
     catalogue: Catalogue
     json_file: Path | None
     junit: Path | None
+    watch: Watch | None
 
 
 def _run(ask: _Ask) -> ExitCode:
@@ -140,7 +150,7 @@ def _run(ask: _Ask) -> ExitCode:
         prepare(ask.runtime, ready)
         say(f"runtime {ask.runtime.name}, seed {ask.seed}, {_number(len(ready), 'run')}")
         recover(ask.runtime)
-        for result in run_all(ready, ask.runtime, ask.seed, ask.catalogue):
+        for result in run_all(ready, ask.runtime, ask.seed, ask.catalogue, watch=ask.watch):
             results.append(result)  # noqa: PERF402 - what was judged must outlive an error
     except HarnessError as error:
         lost = _never_run(ask, ready[len(results) :], error)
