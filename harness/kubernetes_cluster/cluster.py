@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from harness.cache import VARIABLE, cache_root
 from harness.errors import UnavailableError
 from harness.kubernetes_cluster import machine, pause_image, traces
 from harness.kubernetes_cluster.configuration import NODE, Layout, Ports
@@ -25,6 +28,22 @@ ORDER = (
     *("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager"),
     *("kube-apiserver", "etcd", "containerd"),
 )
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep another bring-up or take-down of this machine waiting."""
+    locks = cache_root() / ".locks"
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = (locks / "kubernetes-cluster").open("a")
+    except OSError as error:
+        raise UnavailableError(
+            f"{error.filename} cannot be written; name another folder in {VARIABLE}"
+        ) from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def bring_up() -> None:
