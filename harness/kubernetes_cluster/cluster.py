@@ -23,10 +23,10 @@ from harness.runtimes import _kube_access as access
 READY_S = 90.0
 POLL_S = 0.1
 PODS_GONE_S = 30.0
-# Whoever needs something ends before it.
-ORDER = (
+ENGINE = "containerd"
+PARTS = (
     *("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager"),
-    *("kube-apiserver", "etcd", "containerd"),
+    *("kube-apiserver", "etcd"),
 )
 
 
@@ -61,7 +61,7 @@ def bring_up() -> None:
     folder = access.own_folder()
     processes = Processes(folder)
     if folder.exists():
-        if len(processes.running()) == len(ORDER):
+        if len(processes.running()) == len(PARTS) + 1:
             say(f"the cluster runs already; its kubeconfig is {access.own_config()}")
             return
         say("a cluster was left half-way; it is removed first")
@@ -163,11 +163,10 @@ def take_down() -> None:
     processes = Processes(folder)
     if {"kubelet", "kube-apiserver", "etcd"} <= set(processes.running()):
         _remove_pods()
-    for name in ORDER[:-1]:
-        processes.end(name)
+    processes.end(*PARTS)
     # Before containerd, which would tell nobody of it any more.
     end_shims(access.SOCKET)
-    processes.end(ORDER[-1])
+    processes.end(ENGINE)
     end_shims(access.SOCKET)
     if left := traces.sweep(folder):
         raise UnavailableError("not removed: " + "; ".join(left))

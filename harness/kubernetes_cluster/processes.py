@@ -16,7 +16,7 @@ import psutil
 from harness.kubernetes_cluster.configuration import Part
 from harness.ownership import start_ticks
 
-END_S = 15.0
+END_S = 5.0
 
 
 class Processes:
@@ -65,18 +65,19 @@ class Processes:
         """Return the names of those that were started and no longer run."""
         return [name for name, life in self._started().items() if not _lives(*life)]
 
-    def end(self, name: str) -> bool:
-        """End one of them, kindly at first; return whether it ran."""
-        pid, ticks = self._started().get(name, (0, 0))
-        if not _lives(pid, ticks):
-            return False
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        if not _gone(pid, ticks, END_S):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            _gone(pid, ticks, END_S)
-        return True
+    def end(self, *names: str) -> None:
+        """End some of them together, kindly at first."""
+        started = self._started()
+        lives = [started[name] for name in names if name in started and _lives(*started[name])]
+        deadline = time.monotonic() + END_S
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid, ticks in lives:
+                if _lives(pid, ticks):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, number)
+            for pid, ticks in lives:
+                _gone(pid, ticks, max(0.1, deadline - time.monotonic()))
+            deadline = time.monotonic() + END_S
 
     def _started(self) -> dict[str, tuple[int, int]]:
         try:
