@@ -78,7 +78,7 @@ class Pods:
         self._changed = changed
         self._pods: dict[str, RAW] = {}
         self._ended: dict[str, Terminated] = {}
-        self._started: dict[str, Container] = {}
+        self._started: dict[str, int] = {}
         self._deleted_ns: dict[str, int] = {}
         self._disrupted: set[str] = set()
         self._killing_ns: dict[str, int] = {}
@@ -137,7 +137,7 @@ class Pods:
             running = (status.get("state") or {}).get("running")
             life = _bare(status.get("containerID"))
             if running and life and life not in self._started:
-                self._started[life] = container_of(pod, status)
+                self._started[life] = now
                 self._note(pod, now, "start")
 
     def _end(self, pod: RAW, over: RAW, now: int) -> None:
@@ -188,6 +188,11 @@ class Pods:
             for status in _statuses(pod)
             if (status.get("state") or {}).get("running")
         ]
+
+    def started_ns(self, life: str) -> int:
+        """Return when it was heard that a life runs; 0 when it never was."""
+        with self._news:
+            return self._started.get(life, 0)
 
     def ended(self, life: str) -> Terminated | None:
         """Return how a life ended; None while it is not known."""

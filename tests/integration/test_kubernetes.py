@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,11 +13,14 @@ import pytest
 from harness.catalogue import Catalogue
 from harness.conduct import build_fault
 from harness.experiment import PlannedFault, Trigger
-from harness.ownership import Owner
+from harness.ownership import Owner, this_boot
 from harness.runtime import Runtime
 from harness.runtimes import _kube_access as access
 from harness.runtimes import _kube_manifests as manifests
+from harness.runtimes._kube_images import NodeImages
 from harness.runtimes._kube_space import owned, this_machine
+from harness.services import discover
+from harness.site import Killable, PodRemovable, Rolling, Stoppable
 from tests.integration.conftest import Running, harness, left_behind, loading, until
 from tests.sites import runtime_named, up_on
 
@@ -117,6 +121,51 @@ def test_an_interrupt_removes_the_namespace(
     running.send(signal.SIGINT)
     assert running.end().code == 2
     assert [owner for owner in owned().values() if owner.pid == running.popen.pid] == []
+
+
+@pytest.fixture
+def elsewhere(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+    """The same cluster, whose node no longer says that it is this machine."""
+    node = access.core().list_node().items[0].metadata.name
+
+    def label(value: str | None) -> None:
+        access.core().patch_node(node, {"metadata": {"labels": {access.HERE_LABEL: value}}})
+        access._here.cache_clear()
+
+    images = NodeImages(lambda _: None)
+    services = discover()
+    for name in ("postgres", "toxiproxy"):
+        variable = f"LOSSMETER_IMAGE_{name.upper()}"
+        monkeypatch.setenv(variable, images.server(services[name]))
+    monkeypatch.setenv("TEST_IMAGE", images.target(Catalogue.here().target("channel")))
+    monkeypatch.setenv(access.NODE_VARIABLE, "127.0.0.1")
+    images.close()
+    label(None)
+    yield runtime
+    label(this_boot())
+
+
+def test_a_cluster_elsewhere_runs_targets_that_mark_no_stages_and_kills_no_process(
+    elsewhere: Runtime, tmp_path: Path
+) -> None:
+    channel = Catalogue.here().target("channel")
+    assert channel.container is not None
+    assert "marks stages in files" in str(elsewhere.refuses(channel))
+    container = channel.container.model_copy(
+        update={"build": None, "image": os.environ["TEST_IMAGE"]}
+    )
+    target = channel.model_copy(update={"stages": False, "container": container})
+    assert elsewhere.refuses(target) is None
+    assert Killable not in elsewhere.capabilities(target)
+    assert {Stoppable, PodRemovable, Rolling} <= elsewhere.capabilities(target)
+    with up_on(elsewhere, tmp_path, target, grace_s=10) as up:
+        assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
+        for fault, parameters in (("pod-delete", {"grace_s": 10}), ("stop", {"grace_s": 10})):
+            built = build_fault(PlannedFault(fault, Trigger(), parameters=parameters))
+            evidence = [*built.inject(up.site), *built.heal(up.site)]
+            assert [each for each in evidence if not each.holds] == []
+            assert "container-id" in {each.source for each in evidence}
+            up.site.check()
 
 
 @pytest.mark.usefixtures("runtime")
