@@ -29,6 +29,8 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._record = folder / "started.json"
+        # Those of this very process, which stay zombies until they are waited for.
+        self._children: list[subprocess.Popen[bytes]] = []
 
     def start(self, part: Part, environment: Mapping[str, str]) -> None:
         """Start one of them and write down which it is."""
@@ -42,6 +44,7 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._children.append(process)
         started = self._started() | {part.name: (process.pid, start_ticks(process.pid))}
         self._record.write_text(json.dumps(started), encoding="ascii")
 
@@ -78,6 +81,8 @@ class Processes:
             for pid, ticks in lives:
                 _gone(pid, ticks, max(0.1, deadline - time.monotonic()))
             deadline = time.monotonic() + END_S
+        for child in self._children:
+            child.poll()
 
     def _started(self) -> dict[str, tuple[int, int]]:
         try:
@@ -108,9 +113,6 @@ def _lives(pid: int, ticks: int) -> bool:
 def _gone(pid: int, ticks: int, within_s: float) -> bool:
     deadline = time.monotonic() + within_s
     while _lives(pid, ticks):
-        # Our own child stays a zombie until it is waited for.
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
