@@ -15,7 +15,8 @@ class LoadPlan:
     """Everything one load process needs; see ``harness.experiment.Load`` for the meanings.
 
     ``in_service`` is a file that lists the addresses that take requests now, one a line;
-    empty when there is but ``host`` and ``port``.
+    empty when there is but ``host`` and ``port``. ``processes`` is how many load processes
+    share the schedule, each with a journal of its own.
     """
 
     host: str
@@ -32,6 +33,7 @@ class LoadPlan:
     seed: int
     folder: str
     in_service: str = ""
+    processes: int = 1
 
     def save(self, path: Path) -> None:
         """Write the plan as JSON."""

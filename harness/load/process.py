@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import LoadError
-from harness.load.journal import HEADER, RECORD
+from harness.load.journal import recorded
 from harness.load.plan import PLAN_VARIABLE, LoadPlan
+from harness.ports import LOOPBACK, free_port
+
+WORKERS_WITHIN_S = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +37,31 @@ def load_command(plan: LoadPlan, limit_s: float) -> LoadCommand:
     spec = importlib.util.find_spec("harness.load.locustfile")
     if spec is None or spec.origin is None:
         raise LoadError("harness/load/locustfile.py is missing from the installation")
-    users = str(plan.max_in_flight)
+    users = str(plan.processes)
     argv = (
         *(sys.executable, "-m", "locust", "-f", spec.origin, "--headless", "--only-summary"),
         *("--users", users, "--spawn-rate", users, "--run-time", f"{int(limit_s) + 1}s"),
         # Without a stop time-out Locust ends by cutting requests short.
         *("--stop-timeout", str(int(plan.timeout_s) + 1), "--exit-code-on-error", "0"),
+        *(_shared(plan.processes) if plan.processes > 1 else ()),
     )
     return LoadCommand(argv, {PLAN_VARIABLE: str(path)}, folder)
+
+
+def _shared(processes: int) -> tuple[str, ...]:
+    """Return what makes Locust share the load out to so many processes on this machine."""
+    port = str(free_port())
+    return (
+        *("--processes", str(processes), "--expect-workers-max-wait", str(WORKERS_WITHIN_S)),
+        *("--master-host", LOOPBACK, "--master-port", port),
+        *("--master-bind-host", LOOPBACK, "--master-bind-port", port),
+    )
 
 
 def events_sent(folder: Path) -> int:
     """Return roughly how many events the journals in ``folder`` hold, for progress only."""
     records = 0
-    for journal in folder.glob("journal-*.bin"):
-        records += max(0, journal.stat().st_size - HEADER.size) // RECORD.size
+    for path in folder.glob("journal-*.bin"):
+        with path.open("rb") as journal:
+            records += recorded(journal.fileno())
     return records // 2
