@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import gevent
 from gevent.event import AsyncResult
 from locust import events
 from locust.env import Environment
+from locust.event import EventHook
 from locust.rpc import Message
 from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, WorkerRunner
 
@@ -39,12 +41,10 @@ def agree(environment: Environment, order: AsyncResult[Order]) -> None:
     if isinstance(runner, MasterRunner):
         Master(runner).prepare()
     elif isinstance(runner, WorkerRunner):
-        runner.register_message(
-            _BEGIN, lambda msg, **_: order.set(Order(**msg.data))
-        )
+        runner.register_message(_BEGIN, lambda msg, **_: order.set(Order(**msg.data)))
         gevent.spawn(_end_with, os.getppid())
     elif isinstance(runner, LocalRunner):
-        events.test_start.add_listener(lambda **_: order.set(Order(0, _soon_ns(_ALONE_S))))
+        _on(events.test_start, lambda **_: order.set(Order(0, _soon_ns(_ALONE_S))))
     else:
         raise RuntimeError("Locust runs no load here: start it with --headless")  # noqa: TRY004
 
@@ -68,7 +68,7 @@ class Master:
     def prepare(self) -> None:
         """Give the orders as soon as every worker has its user."""
         self._runner.register_message(_THROUGH, self._one_is_through)
-        events.spawning_complete.add_listener(self._begin)
+        _on(events.spawning_complete, self._begin)
 
     def _begin(self, **_: object) -> None:
         if self._waited_for:
@@ -90,6 +90,10 @@ class Master:
 
     def _there(self) -> set[str]:
         return {client.id for client in self._runner.clients.all if client.state != STATE_MISSING}
+
+
+def _on(hook: EventHook, listener: Callable[..., None]) -> None:
+    hook.add_listener(listener)  # type: ignore[no-untyped-call]
 
 
 def _soon_ns(seconds: float) -> int:

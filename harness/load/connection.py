@@ -37,7 +37,7 @@ _RECEIVE_BYTES = 16384
 _READ = EPOLLIN | EPOLLRDHUP
 
 # What an address is to the system: family and socket address.
-Place = tuple[int, tuple[str | int, ...]]
+Place = tuple[int, tuple[str | int, ...] | tuple[int, bytes]]
 
 Token = TypeVar("Token")
 
@@ -173,11 +173,14 @@ class Connections(Generic[Token]):
             self._places[address] = [(family, place) for family, _, _, _, place in found]
         return self._places[address]
 
-    def _send_to(
-        self, places: Sequence[Place], token: Token, request: bytes, now_ns: int
-    ) -> None:
+    def _send_to(self, places: Sequence[Place], token: Token, request: bytes, now_ns: int) -> None:
         """Send to the first place; to the others, as each before refuses the connection."""
-        connection = self._idle_one(places[0], now_ns) or self._new(places[0])
+        try:
+            connection = self._idle_one(places[0], now_ns) or self._new(places[0])
+        except OSError:
+            # No descriptors are left: nothing was sent, but nor was it refused.
+            self._outcome(token, Reason.CONNECT_FAILED)
+            return
         connection.token, connection.others, connection.unsent = token, places[1:], request
         connection.deadline_ns = now_ns + self._timeout_ns
         if connection.connected:

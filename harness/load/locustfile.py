@@ -59,7 +59,9 @@ class Producer(User):
     def produce(self) -> None:
         """Carry out the share of the schedule, once."""
         try:
-            self._carry_out(ORDER.get())
+            order = ORDER.get()
+            if order is not None:
+                self._carry_out(order)
         except OSError:
             # The journal cannot be written: what happens from here on would be invisible.
             traceback.print_exc()
@@ -84,10 +86,11 @@ class Producer(User):
             runner = self.environment.runner
             return runner is not None and runner.state not in _ENDING
 
-        carrier.carry_out(_wait, going_on)
+        whole = carrier.carry_out(_wait, going_on)
         keeping_up.kill()
         courtesy.pass_on()
-        through(self.environment)
+        if whole:
+            through(self.environment)
 
 
 def _wait(fd: int, seconds: float) -> None:

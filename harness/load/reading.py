@@ -92,7 +92,9 @@ def _missing(parts: list[Journals]) -> str:
     missing = sorted(set(range(shards)) - {part.shard for part in parts})
     if not missing:
         return ""
-    return f"journal-{missing[0]}.bin is missing: {len(missing)} of {shards} load processes left none"
+    return (
+        f"journal-{missing[0]}.bin is missing: {len(missing)} of {shards} load processes left none"
+    )
 
 
 def _read(path: Path) -> Journals:
@@ -111,9 +113,7 @@ def _read(path: Path) -> Journals:
         why = f"{path.name} says {counted} records and holds {size // RECORD.size}"
     ends = records[records["kind"] == END]
     jump_ns = int(ends["payload_hash"].max()) if len(ends) else 0
-    return Journals(
-        intents, outcomes, start_ns, not why, why, jump_ns, shard, max(1, shards)
-    )
+    return Journals(intents, outcomes, start_ns, not why, why, jump_ns, shard, max(1, shards))
 
 
 def _intents(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:

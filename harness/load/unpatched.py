@@ -14,6 +14,7 @@ from gevent.monkey import get_original
 
 Socket: type[_socket.socket] = get_original("socket", "socket")
 Epoll: type[_select.epoll] = get_original("select", "epoll")
-select: Callable[[list[int], list[int], list[int], float], tuple[list[int], list[int], list[int]]] = get_original(
+_Ready = tuple[list[int], list[int], list[int]]
+select: Callable[[list[int], list[int], list[int], float], _Ready] = get_original(
     "select", "select"
 )
