@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.budget import Budget, Budgets, load_budgets
@@ -208,3 +208,13 @@ def cells(
         for variant in chosen
         for target in asked[variant.name]
     ]
+
+
+def with_load_processes(cell: Cell, processes: int) -> Cell:
+    """Return the same run with its load sent from so many processes.
+
+    Raises:
+        UsageError: there may not be so many.
+    """
+    load = replace(cell.variant.load, processes=processes)
+    return replace(cell, variant=replace(cell.variant, load=load))

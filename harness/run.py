@@ -250,6 +250,7 @@ class _Story:
             producers=load.producers,
             payload_bytes=load.payload_bytes,
             max_in_flight=load.max_in_flight,
+            processes=load.processes,
             seed=self.ask.seed,
             folder=str(self.folder),
             in_service=str(in_service(self.folder)) if self.ask.cell.variant.instances > 1 else "",

@@ -57,6 +57,14 @@ def run(
     ] = None,
     repeat: Repeat = None,
     until_decided: UntilDecided = False,
+    load_processes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Send the load from so many processes, one journal each. "
+            "Default: as the experiment says, mostly 1.",
+        ),
+    ] = None,
     gate: Annotated[
         bool, typer.Option("--gate", help="Also write JUnit XML, and tell GitHub Actions.")
     ] = False,
@@ -70,7 +78,7 @@ def run(
 
     Everything is saved under results/runs/ before it is judged.
     """
-    from harness.catalogue import Catalogue, cells
+    from harness.catalogue import Catalogue, cells, with_load_processes
 
     check_json(json_file)
     if junit is not None and not gate:
@@ -81,6 +89,8 @@ def run(
         for name in catalogue.chosen(experiment)
         for cell in cells(catalogue, catalogue.experiment(name), target or [], variant or [])
     ]
+    if load_processes is not None:
+        asked = [with_load_processes(cell, load_processes) for cell in asked]
     if gate and (repeat is not None or until_decided):
         raise UsageError(
             "--gate judges each cell by one run: leave out --repeat and --until-decided, "
