@@ -58,6 +58,8 @@ class Load:
         payload_bytes: length of each event's payload.
         max_in_flight: requests at once; beyond it the schedule lags, and says so.
         processes: how many load processes share the schedule, each taking every n-th event.
+        listen: ``host:port`` where they report when they are started on other machines;
+            they reach the target at that host. Empty when they are started here.
     """
 
     phases: tuple[Phase, ...]
@@ -65,6 +67,7 @@ class Load:
     payload_bytes: int = 64
     max_in_flight: int = 1500
     processes: int = 1
+    listen: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.processes <= MAX_LOAD_PROCESSES:

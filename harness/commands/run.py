@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.catalogue import Catalogue, Cell
+    from harness.model import Address
     from harness.outcome import Outcome
     from harness.result import Result
     from harness.runtime import Runtime
@@ -65,6 +66,14 @@ def run(
             "Default: as the experiment says, mostly 1.",
         ),
     ] = None,
+    load_listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Have the load processes started on other machines, by `harness load-worker "
+            "HOST:PORT`; HOST is this machine's address, where they reach the target as well.",
+        ),
+    ] = None,
     gate: Annotated[
         bool, typer.Option("--gate", help="Also write JUnit XML, and tell GitHub Actions.")
     ] = False,
@@ -89,8 +98,10 @@ def run(
         for name in catalogue.chosen(experiment)
         for cell in cells(catalogue, catalogue.experiment(name), target or [], variant or [])
     ]
-    if load_processes is not None:
-        asked = [with_load_processes(cell, load_processes) for cell in asked]
+    if load_processes is not None or load_listen is not None:
+        listen = _listen(load_listen)
+        processes = 1 if load_processes is None else load_processes
+        asked = [with_load_processes(cell, processes, listen) for cell in asked]
     if gate and (repeat is not None or until_decided):
         raise UsageError(
             "--gate judges each cell by one run: leave out --repeat and --until-decided, "
@@ -118,6 +129,20 @@ def run(
             json_file=json_file,
         )
     )
+
+
+def _listen(text: str | None) -> Address | None:
+    from harness.model import Address
+    from harness.ports import is_free
+
+    if text is None:
+        return None
+    address = Address.parse(text)
+    if not is_free(address.host, address.port):
+        raise UsageError(
+            f"--load-listen {address} cannot be listened at: it is taken, or not this machine's"
+        )
+    return address
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,12 +29,15 @@ _CODES = 1000
 class Clock:
     """Wall-clock nanoseconds that advance with the monotonic clock: they never jump.
 
+    Args:
+        ahead_ns: how far the clock to go by is ahead of this machine's.
+
     Attributes:
         offset_ns: what to add to monotonic nanoseconds.
     """
 
-    def __init__(self) -> None:
-        self.offset_ns = time.time_ns() - time.monotonic_ns()
+    def __init__(self, ahead_ns: int = 0) -> None:
+        self.offset_ns = time.time_ns() - time.monotonic_ns() + ahead_ns
         self.watch = ClockWatch()
 
     def now_ns(self) -> int:
@@ -55,6 +58,7 @@ class Carrier:
         latencies_ns: from the scheduled time to the outcome, of each event that got one
             since this was emptied last.
         not_accepted: how often each answer that is no yes came, since then.
+        journal_path: where the journal lies.
     """
 
     def __init__(self, plan: LoadPlan, shard: int, clock: Clock, start_ns: int) -> None:
@@ -71,13 +75,9 @@ class Carrier:
         in_service = Path(plan.in_service) if plan.in_service else None
         addresses = Addresses((plan.host, plan.port), in_service)
         self._connections = Connections[Due](addresses, plan.timeout_s, self._told)
+        self.journal_path = Path(plan.folder) / f"journal-{shard}.bin"
         self._journal = JournalWriter(
-            Path(plan.folder) / f"journal-{shard}.bin",
-            shard,
-            plan.producers,
-            plan.seed,
-            start_ns,
-            plan.processes,
+            self.journal_path, shard, plan.producers, plan.seed, start_ns, plan.processes
         )
 
     def carry_out(self, wait: Callable[[int, float], None], going_on: Callable[[], bool]) -> bool:

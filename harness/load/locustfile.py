@@ -12,7 +12,6 @@ import signal
 import time
 import traceback
 from contextlib import suppress
-from pathlib import Path
 
 import gevent
 from gevent.event import AsyncResult
@@ -20,11 +19,12 @@ from gevent.socket import wait_read
 from locust import User, events, task
 from locust.env import Environment
 from locust.exception import StopUser
+from locust.runners import WorkerRunner
 
 from harness.load.agreement import Order, agree, through
 from harness.load.carrier import Carrier, Clock
 from harness.load.courtesy import Courtesy
-from harness.load.plan import PLAN_VARIABLE, LoadPlan
+from harness.load.relay import Relay
 from harness.load.unpatched import select
 
 _ENDING = {"stopping", "stopped", "cleanup"}
@@ -34,7 +34,6 @@ _ENDING = {"stopping", "stopped", "cleanup"}
 _EXACTLY_S = 0.001
 _OTHERS_RUN_EVERY_S = 0.02
 
-PLAN = LoadPlan.load(Path(os.environ[PLAN_VARIABLE]))
 ORDER: AsyncResult[Order] = AsyncResult()
 
 
@@ -63,7 +62,8 @@ class Producer(User):
             if order is not None:
                 self._carry_out(order)
         except OSError:
-            # The journal cannot be written: what happens from here on would be invisible.
+            # The journal cannot be written, or passed on: what happens from here on would
+            # be invisible.
             traceback.print_exc()
             os._exit(74)
         except Exception:  # noqa: BLE001 - Locust would log it and begin again
@@ -73,24 +73,34 @@ class Producer(User):
         raise StopUser
 
     def _carry_out(self, order: Order) -> None:
-        carrier = Carrier(PLAN, order.shard, Clock(), order.start_ns)
-        courtesy = Courtesy(self.environment, PLAN.path, carrier)
-        keeping_up = gevent.spawn(courtesy.keep_up)
-        ran_s = time.monotonic()
-
-        def going_on() -> bool:
-            nonlocal ran_s
-            if time.monotonic() - ran_s > _OTHERS_RUN_EVERY_S:
-                gevent.sleep(0)
-                ran_s = time.monotonic()
-            runner = self.environment.runner
-            return runner is not None and runner.state not in _ENDING
-
-        whole = carrier.carry_out(_wait, going_on)
-        keeping_up.kill()
-        courtesy.pass_on()
+        carrier = Carrier(order.plan, order.shard, Clock(order.clock_ns), order.start_ns)
+        beside: list[Courtesy | Relay] = [Courtesy(self.environment, order.plan.path, carrier)]
+        runner = self.environment.runner
+        if order.plan.listen and isinstance(runner, WorkerRunner):
+            beside.append(Relay(runner, carrier.journal_path))
+        keeping_up = [gevent.spawn(each.keep_up) for each in beside]
+        whole = carrier.carry_out(_wait, Turn(self.environment).goes_on)
+        gevent.killall(keeping_up)
+        for each in beside:
+            each.pass_on()
         if whole:
             through(self.environment)
+
+
+class Turn:
+    """Asked before each turn of the load whether to go on; lets others have theirs."""
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._others_ran_s = time.monotonic()
+
+    def goes_on(self) -> bool:
+        """Return False when Locust ends the load."""
+        if time.monotonic() - self._others_ran_s > _OTHERS_RUN_EVERY_S:
+            gevent.sleep(0)
+            self._others_ran_s = time.monotonic()
+        runner = self._environment.runner
+        return runner is not None and runner.state not in _ENDING
 
 
 def _wait(fd: int, seconds: float) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from harness.errors import LoadError
 from harness.load.journal import recorded
-from harness.load.plan import PLAN_VARIABLE, LoadPlan
+from harness.load.plan import FOLDER_VARIABLE, PLAN_VARIABLE, LoadPlan
+from harness.model import Address
 from harness.ports import LOOPBACK, free_port
 
-WORKERS_WITHIN_S = 15
+# How long load processes may take to come up; elsewhere, a person starts them.
+HERE_WITHIN_S, ELSEWHERE_WITHIN_S = 15, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +36,54 @@ def load_command(plan: LoadPlan, limit_s: float) -> LoadCommand:
     folder = Path(plan.folder)
     path = folder / "load-plan.json"
     plan.save(path)
-    spec = importlib.util.find_spec("harness.load.locustfile")
-    if spec is None or spec.origin is None:
-        raise LoadError("harness/load/locustfile.py is missing from the installation")
     users = str(plan.processes)
     argv = (
-        *(sys.executable, "-m", "locust", "-f", spec.origin, "--headless", "--only-summary"),
+        *(*_locust(), "--only-summary"),
         *("--users", users, "--spawn-rate", users, "--run-time", f"{int(limit_s) + 1}s"),
         # Without a stop time-out Locust ends by cutting requests short.
         *("--stop-timeout", str(int(plan.timeout_s) + 1), "--exit-code-on-error", "0"),
-        *(_shared(plan.processes) if plan.processes > 1 else ()),
+        *_shared(plan),
     )
     return LoadCommand(argv, {PLAN_VARIABLE: str(path)}, folder)
 
 
-def _shared(processes: int) -> tuple[str, ...]:
-    """Return what makes Locust share the load out to so many processes on this machine."""
+def worker_command(master: Address, processes: int, folder: Path) -> LoadCommand:
+    """Return the command of load processes whose master is elsewhere.
+
+    Args:
+        master: where it listens.
+        processes: how many to start here.
+        folder: gets their journals, which go to the master as well.
+    """
+    argv = (
+        *(*_locust(), "--worker", "--master-host", master.host, "--master-port", str(master.port)),
+        *(("--processes", str(processes)) if processes > 1 else ()),
+    )
+    return LoadCommand(argv, {FOLDER_VARIABLE: str(folder)}, folder)
+
+
+def _locust() -> tuple[str, ...]:
+    spec = importlib.util.find_spec("harness.load.locustfile")
+    if spec is None or spec.origin is None:
+        raise LoadError("harness/load/locustfile.py is missing from the installation")
+    return (sys.executable, "-m", "locust", "-f", spec.origin, "--headless")
+
+
+def _shared(plan: LoadPlan) -> tuple[str, ...]:
+    """Return what makes Locust share the load out to several processes."""
+    if plan.listen:
+        listen = Address.parse(plan.listen)
+        return (
+            *("--master", "--expect-workers", str(plan.processes)),
+            *("--expect-workers-max-wait", str(ELSEWHERE_WITHIN_S)),
+            *("--master-bind-host", listen.host, "--master-bind-port", str(listen.port)),
+        )
+    if plan.processes == 1:
+        return ()
     port = str(free_port())
     return (
-        *("--processes", str(processes), "--expect-workers-max-wait", str(WORKERS_WITHIN_S)),
+        *("--processes", str(plan.processes)),
+        *("--expect-workers-max-wait", str(HERE_WITHIN_S)),
         *("--master-host", LOOPBACK, "--master-port", port),
         *("--master-bind-host", LOOPBACK, "--master-bind-port", port),
     )
