@@ -20,8 +20,10 @@ from harness.load.process import events_sent, load_command
 from harness.load.reading import read_journals
 from harness.load.schedule import schedule
 from harness.model import Status
-from harness.ports import is_free
+from harness.ports import free_port, is_free
+from tests.conftest import Server
 from tests.integration.answering import answering
+from tests.integration.conftest import harness, until
 from tests.integration.namespaces import HERE, Machine, machines, unavailable
 from tests.integration.test_load_processes import RATE, SECONDS, _plan
 
@@ -116,3 +118,50 @@ def test_a_machine_that_is_lost_leaves_an_incomplete_journal(tmp_path: Path) -> 
     assert not journals.complete
     assert "was not closed by its load process" in journals.why_incomplete
     assert 600 <= len(journals.intents) < RATE * 6
+
+
+ATTACHED = """
+name = "attached"
+summary = "the reference dispatcher, started by somebody else"
+ack_level = "enqueued"
+[attach]
+url = "http://127.0.0.1:{port}"
+[http]
+state = "/state"
+accepted = [202]
+[persisted]
+database = "{database}"
+query = '''
+select producer, sequence, id as position, persisted_at,
+       ('x' || left(md5(payload), 16))::bit(64)::bigint as payload_hash
+from notice
+'''
+"""
+
+
+def test_a_run_whose_load_comes_from_two_machines(project: Path, postgres: Server) -> None:
+    port, listen = free_port(), f"{HERE}:{_free_port()}"
+    target = ATTACHED.format(port=port, database=postgres.url)
+    (project / "attached.toml").write_text(target)
+    with (project / "experiments" / "budgets.toml").open("a") as budgets:
+        budgets.write("\n[control.attached]\nmax_lost = 0\nmax_duplicated = 0\n")
+    settings = {
+        "DISPATCHER_HOST": "0.0.0.0",
+        "DISPATCHER_PORT": str(port),
+        "DISPATCHER_DATABASE__URL": postgres.url,
+        "DISPATCHER_HANDLER__TIME_S": "0.001",
+    }
+    with machines(2) as there, _started((sys.executable, "-m", "targets.dispatcher"), **settings):
+        until(lambda: not is_free("127.0.0.1", port))
+        with _workers(there, int(listen.rpartition(":")[2])) as workers:
+            done = harness(
+                *("run", "control", "--variant", "default", "--target", "attached.toml"),
+                *("--runtime", "local", "--seed", "3", "--json", "-"),
+                *("--load-processes", "2", "--load-listen", listen),
+            )
+            assert [worker.wait(20) for worker in workers] == [0, 0]
+    (result,) = done.results()
+    assert done.code == 0, result["reason"]
+    assert result["counts"]["sent"] == result["counts"]["delivered"] > 0
+    (folder,) = (project / "results" / "runs").iterdir()
+    assert {path.name for path in folder.glob("*.bin")} == {"journal-0.bin", "journal-1.bin"}

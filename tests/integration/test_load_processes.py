@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +24,7 @@ from harness.load.reading import read_journals
 from harness.load.schedule import payload, payload_hash, schedule
 from harness.model import Status
 from tests.integration.answering import answering
+from tests.integration.conftest import Running, harness, loading, until
 
 RATE, SECONDS, SEED = 300.0, 3.0, 5
 
@@ -187,3 +188,37 @@ def test_a_full_disk_ends_the_load_at_once(tmp_path: Path) -> None:
         )
     assert done.returncode == 74, done.stderr
     assert server.bodies == []
+
+
+def test_a_run_whose_load_comes_from_several_processes(project: Path) -> None:
+    done = harness(
+        *("run", "control-lossy", "--target", "channel", "--runtime", "local"),
+        *("--seed", "3", "--load-processes", "2", "--json", "-"),
+    )
+    (result,) = done.results()
+    assert done.code == 0, result["reason"]
+    # The prediction knows which ids two processes mint, and holds to the event.
+    assert result["counts"]["lost"] == result["predicted"]["lost"] > 0
+    (folder,) = (project / "results" / "runs").iterdir()
+    assert {path.name for path in folder.glob("*.bin")} >= {"journal-0.bin", "journal-1.bin"}
+
+
+def test_a_run_whose_load_lost_a_process_is_inconclusive(
+    project: Path, background: Callable[..., Running]
+) -> None:
+    running = background(
+        *("run", "control", "--target", "channel", "--runtime", "local", "--variant", "default"),
+        *("--seed", "3", "--load-processes", "2", "--json", "-"),
+    )
+    until(lambda: loading(project / "results" / "runs"))
+    workers = [
+        process
+        for process in running.named("locust")
+        if process.parent() in running.named("locust")
+    ]
+    assert len(workers) == 2
+    workers[0].kill()
+    done = running.end(120)
+    (result,) = done.results()
+    assert (done.code, result["verdict"]) == (7, "inconclusive")
+    assert "was not closed by its load process" in result["reason"]
