@@ -21,7 +21,7 @@ OPTIONS := --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(foreach t,$(TARGE
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{sub("%","NAME",$$1); printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "settings: RUNTIME=auto|local|docker  SEED=42  TARGET='channel redis'  PYTHON=python3.12"
+	@echo "settings: RUNTIME=auto|local|docker|kubernetes  SEED=42  TARGET='channel redis'  PYTHON=python3.12"
 
 .PHONY: experiment-%
 experiment-%: $(READY) ## run one experiment, e.g. make experiment-crash
@@ -98,6 +98,14 @@ docker-engine: $(READY) ## install and start a Docker engine where there is none
 .PHONY: docker-engine-stop
 docker-engine-stop: $(READY) ## stop the engine that make docker-engine started
 	@$(BIN)/python -m harness.docker_engine --stop
+
+.PHONY: kubernetes
+kubernetes: $(READY) ## build and start a Kubernetes cluster of one node where there is none
+	@$(BIN)/python -m harness.kubernetes_cluster
+
+.PHONY: kubernetes-down
+kubernetes-down: $(READY) ## remove that cluster with all its traces
+	@$(BIN)/python -m harness.kubernetes_cluster --down
 
 .PHONY: recover
 recover: $(READY) ## remove what a killed harness left behind

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness import services as service_package
 from harness.catalogue import Cell
 from harness.conduct import build_fault
+from harness.contradictions import check_contradictions
 from harness.errors import UsageError
 from harness.plugins import unknown
 from harness.runtime import Runtime
@@ -14,14 +15,18 @@ from harness.target import Target
 
 PROXY = "toxiproxy"
 
+# Faults after which a server does not answer until they are healed.
+TAKE_AWAY = frozenset({"server-kill", "proxy-down", "partition", "power-loss"})
+
 
 def check(cell: Cell, runtime: Runtime) -> str | None:
     """Return why a cell cannot be run on a runtime, before anything is started, or None.
 
     Raises:
-        UsageError: the cell names something that does not exist.
+        UsageError: the cell names something that does not exist, or contradicts itself.
     """
     check_server_settings(cell)
+    check_contradictions(cell, _away(cell))
     if why := runtime.refuses(cell.target):
         return why
     if lacking := cell.lacks():
@@ -41,6 +46,18 @@ def check(cell: Cell, runtime: Runtime) -> str | None:
                     f"({_first_line(need)})"
                 )
     return None
+
+
+def _away(cell: Cell) -> dict[str, str]:
+    """Return the servers that faults of a cell take away, each with the name of the fault."""
+    away: dict[str, str] = {}
+    for planned in cell.variant.faults:
+        fault = build_fault(planned)
+        if planned.fault not in TAKE_AWAY or not isinstance(fault, AtServers):
+            continue
+        hit = [name for name in fault.servers if name in cell.target.services]
+        away |= dict.fromkeys(hit[:1], planned.fault)
+    return away
 
 
 def _pointless(name: str, fault: Fault, target: Target) -> str | None:

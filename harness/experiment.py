@@ -26,7 +26,13 @@ _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "==": operator.eq,
 }
-_CONDITION = re.compile(r"^\s*(queue_length|in_flight)\s*(>=|<=|==|>|<)\s*(\d+)\s*$")
+# What a target tells of itself, and what is counted without asking it: rows by the auditor,
+# refusals in the journals.
+TOLD_METRICS = ("queue_length", "in_flight")
+COUNTED_METRICS = ("persisted", "refused")
+_METRICS = (*TOLD_METRICS, *COUNTED_METRICS)
+_CONDITION = re.compile(rf"^\s*({'|'.join(_METRICS)})\s*(>=|<=|==|>|<)\s*(\d+)\s*$")
+_FIRST_REFUSAL = re.compile(r"^\s*first\s+refusal\s*$")
 
 LoadState = Literal["before", "during"]
 
@@ -117,9 +123,11 @@ class Trigger:
     """When a fault starts: before the load, or on a condition while it runs.
 
     Attributes:
-        condition: e.g. ``queue_length >= 500``; None means at ``at_s``.
-        at_s: seconds after the first event is due; with a condition, the time at which
-            a target that does not tell its queue length is hit instead.
+        condition: ``queue_length >= 500`` and ``in_flight >= 5`` as the target says,
+            ``persisted >= 300`` as the database says, ``first refusal`` or ``refused >= 20``
+            as the producers were told; None means at ``at_s``.
+        at_s: seconds after the first event is due; with a condition that the target must
+            tell, the time at which one that does not is hit instead.
         limit_s: a condition not met by then makes the run inconclusive.
         step: instead of a condition, a step on an event's way; the target is frozen with
             an event there, and hit. A target that marks no stages is hit at ``at_s``.
@@ -138,11 +146,8 @@ class Trigger:
             raise UsageError(
                 f"step {self.step!r} is not one of {', '.join(STEPS)}, without a condition"
             )
-        if self.condition is not None and not _CONDITION.match(self.condition):
-            raise UsageError(
-                f"condition {self.condition!r} is not of the form 'queue_length >= 500'; "
-                "queue_length and in_flight are known"
-            )
+        if self.condition is not None:
+            self._parts()
 
     def metric(self) -> str:
         """Return the name of what the condition watches, or an empty string."""
@@ -153,10 +158,21 @@ class Trigger:
         _, compare, bound = self._parts()
         return _OPERATORS[compare](value, bound)
 
+    def can_hold(self, most: float) -> bool:
+        """Return whether the condition is met by any number from 0 to ``most``."""
+        _, _, bound = self._parts()
+        return any(self.holds(value) for value in (0, bound, bound + 1, most) if 0 <= value <= most)
+
     def _parts(self) -> tuple[str, str, float]:
+        """Return metric, comparison and bound; the first refusal is a count of at least 1."""
+        if _FIRST_REFUSAL.match(self.condition or ""):
+            return "refused", ">=", 1.0
         match = _CONDITION.match(self.condition or "")
         if match is None:
-            raise UsageError("a trigger without a condition has no metric")
+            raise UsageError(
+                f"condition {self.condition!r} is not of the form 'queue_length >= 500' or "
+                f"'first refusal'; {', '.join(_METRICS)} are known"
+            )
         return match[1], match[2], float(match[3])
 
 

@@ -22,11 +22,13 @@ class FaultRecord(BaseModel):
 
     Attributes:
         met_ns: when the condition was seen to hold; None when it never did.
+        look_gap_s: seconds since the look before, at which it did not hold yet.
         injected_ns, healed_ns: wall clock; None when it did not come to that.
         struck_ns: when it hit the target, where that was later than its injection.
         step: the step that it was aimed at; ``aimed``: the events that had come so far and
             no farther when the target was frozen for it; ``looks``: how often it was frozen.
-        queue_length, in_flight: the probe's last reading before the fault.
+        queue_length, in_flight: the probe's last reading before the fault; ``looked_ns``:
+            when the target gave it.
         struck: it hit the target; a limit that the target survived did not.
         problem: why it could not be injected or healed.
     """
@@ -39,11 +41,13 @@ class FaultRecord(BaseModel):
     aimed: list[tuple[int, int]] = []
     looks: int = 0
     met_ns: int | None = None
+    look_gap_s: float | None = None
     injected_ns: int | None = None
     struck_ns: int | None = None
     healed_ns: int | None = None
     queue_length: int | None = None
     in_flight: int | None = None
+    looked_ns: int | None = None
     struck: bool = True
     evidence: list[Evidence] = []
     problem: str | None = None
@@ -54,6 +58,14 @@ class FaultRecord(BaseModel):
         if self.injected_ns is None or self.healed_ns is None:
             return None
         return (self.healed_ns - self.injected_ns) / 1e9
+
+    @property
+    def blind_s(self) -> float:
+        """Return the seconds between the target's last word and the fault."""
+        at_ns = self.struck_ns or self.injected_ns
+        if at_ns is None or self.looked_ns is None:
+            return 0.0
+        return max(0, at_ns - self.looked_ns) / 1e9
 
     @property
     def lag_s(self) -> float | None:

@@ -30,6 +30,8 @@ from harness.ledger.stages import (
 FOLDER = "target"
 ARRAY = "marks.npy"
 LIVES = "lives.json"
+# What each lost event died of, in words; the judge writes it and reports show it.
+LOST = "stages.npy"
 
 _PART = 4096 * RECORD.itemsize
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from harness.admission import PROXY, disks_of, services_of
 from harness.catalogue import Cell
 from harness.collect import Auditor
-from harness.conduct import LOOK_EVERY_S, Conductor
+from harness.conduct import LOOK_EVERY_S, Conductor, Counters
 from harness.environment import save_environment
 from harness.errors import (
     HarnessError,
@@ -28,8 +28,10 @@ from harness.judge import judge_run
 from harness.load.plan import LoadPlan
 from harness.load.process import events_sent, load_command
 from harness.load.tally import Tally
+from harness.marks import FOLDER as SHARED
 from harness.marks import save_marks
 from harness.model import Address
+from harness.monitor.watch import Monitor, Watch, addresses
 from harness.narrator import Narrator, Progress
 from harness.probe import HealthProbe
 from harness.result import Result
@@ -56,6 +58,7 @@ class Ask:
         narrator: is told of each step.
         root_seed: what the seed was derived from; None when from nothing.
         repeat: the number of the run among repeats of the same.
+        watch: what watches the run as its owners would; None for nothing.
     """
 
     cell: Cell
@@ -65,6 +68,7 @@ class Ask:
     narrator: Narrator
     root_seed: int | None = None
     repeat: int = 0
+    watch: Watch | None = None
 
 
 def run(ask: Ask) -> Result:
@@ -167,20 +171,43 @@ class _Story:
             stack.enter_context(self.probe)
             if isinstance(self.site, Startable):
                 self.start_s = self.site.incarnation().ready_s
+            self._watch(stack)
+            self.auditor = _auditor(self.ask.cell, self.site, self.folder / SHARED)
             self.conductor = Conductor(
                 self.site,
                 self.probe,
                 self.facts,
                 self.ask.narrator,
-                self.ask.cell.target,
+                target=self.ask.cell.target,
+                counters=self._counters(stack),
             )
             stack.callback(self.conductor.heal_rest)
-            self.auditor = _auditor(self.ask.cell, self.site)
             columns = self.auditor.check()
             self.auditor.check_empty()
         self.facts.hashes_measured = columns.payload_hash
         self.facts.positions_measured = columns.position
         self.facts.times_measured = columns.persisted_at
+
+    def _watch(self, stack: ExitStack) -> None:
+        """Have the run watched, where that was asked; what fired is saved at its end."""
+        path = self.ask.cell.target.http.metrics
+        if self.ask.watch is None or path is None:
+            return
+        at = addresses(self.site.base_urls)
+        watch = self.ask.watch
+        stack.enter_context(Monitor(watch, self.folder, at, path, self.site.helper))
+        self.ask.narrator.say(f"{watch.binaries.version} watches, {watch.interval} between looks")
+
+    def _counters(self, stack: ExitStack) -> Counters:
+        """Return what a fault's condition may read besides the target's own word."""
+        rows, told = self.auditor.counter(), Tally(self.folder)
+        stack.callback(rows.close)
+
+        def refused() -> int:
+            told.look()
+            return told.refused
+
+        return {"persisted": rows, "refused": refused}
 
     def note_doubts(self) -> None:
         """Note what would make every time of the run doubtful."""
@@ -198,6 +225,7 @@ class _Story:
             servers=self.ask.cell.servers(),
             disks=disks_of(self.ask.cell),
             instances=self.ask.cell.variant.instances,
+            **_graces(self.ask.cell.variant),
             proxy=self.services.get(PROXY),
             proxy_control=_proxies,
             settings=self.ask.cell.environment(),
@@ -381,7 +409,7 @@ class _Story:
             in_hand_survives_crash=cell.target.behaviour.in_hand_survives_crash,
             queue_length=record.queue_length if record else None,
             in_flight=record.in_flight if record else None,
-            blind_s=(record.lag_s or 0.0) if record else 0.0,
+            blind_s=record.blind_s if record else 0.0,
             choices=cell.choices(),
             services=cell.target.services,
             start_s=self.start_s,
@@ -403,6 +431,16 @@ def _numbers(variant: Variant) -> dict[str, float]:
     """Return the numbers among the parameters of a variant's first fault."""
     parameters = variant.faults[0].parameters if variant.faults else {}
     return {name: float(v) for name, v in parameters.items() if not isinstance(v, str)}
+
+
+def _graces(variant: Variant) -> dict[str, float]:
+    """Return the longest grace and preStop that a fault of the variant gives."""
+    given = (fault.parameters for fault in variant.faults)
+    told = [(float(p["grace_s"]), float(p.get("pre_stop_s", 0))) for p in given if "grace_s" in p]
+    if not told:
+        return {}
+    grace_s, pre_stop_s = max(told)
+    return {"grace_s": grace_s, "pre_stop_s": pre_stop_s}
 
 
 def _proxies(control: Address) -> Proxies:
@@ -442,9 +480,15 @@ def _facts(ask: Ask, run_id: str) -> Facts:
     )
 
 
-def _auditor(cell: Cell, site: RunningSite) -> Auditor:
+def _auditor(cell: Cell, site: RunningSite, shared: Path) -> Auditor:
     persisted = cell.target.persisted
     url = persisted.database
     if persisted.database in site.endpoints:
         url = site.endpoints[persisted.database].direct["url"]
-    return Auditor(url, persisted, cell.numbers().get("handler_time_s", 0.0))
+    return Auditor(url, persisted, _longest_s(cell.numbers()), shared)
+
+
+def _longest_s(numbers: Mapping[str, float]) -> float:
+    """Return how long the target may work on one event before a row comes."""
+    parts = ("handler_time_s", "query_s", "external_s", "logic_s")
+    return sum(numbers.get(part, 0.0) for part in parts)

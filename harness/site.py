@@ -58,7 +58,7 @@ class Sample:
         ok: the target answered 200.
         queue_length, in_flight: as the target says; None when it does not.
         boot_id: the target's own name for this life; empty when it has none.
-        counters: the other numbers of its state.
+        without_room: pushes so far that found the queue full; None when it does not tell.
     """
 
     asked_ns: int
@@ -67,6 +67,7 @@ class Sample:
     queue_length: int | None = None
     in_flight: int | None = None
     boot_id: str = ""
+    without_room: int | None = None
 
 
 class Probe(Protocol):
@@ -77,6 +78,9 @@ class Probe(Protocol):
 
     def wait_for(self, wanted: Callable[[Sample], bool], timeout_s: float) -> Sample | None:
         """Return the first new sample that is wanted, or None when time is up."""
+
+    def watch(self, base_urls: Sequence[str]) -> None:
+        """Look at these instances from now on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +340,61 @@ class Recorded(Protocol):
 
 
 @runtime_checkable
+class PodRemovable(Startable, Protocol):
+    """A pod of the target can be taken away; what runs it puts another in its place."""
+
+    def delete_pod(self, grace_s: float) -> Rolled:
+        """Delete a pod with another grace than its own, and see the next one serve."""
+
+    def evict_pod(self) -> Rolled:
+        """Evict a pod, which budgets of disruption may forbid, and see the next one serve.
+
+        Raises:
+            FaultError: it was forbidden.
+        """
+
+
+@runtime_checkable
+class Drainable(Startable, Protocol):
+    """The node that the target runs on can be emptied, as for its maintenance."""
+
+    def drain_node(self) -> Sequence[Stopped]:
+        """Let nothing new onto it, and evict the target's pods; return how they ended."""
+
+    def node_open(self) -> bool:
+        """Return whether the node takes new pods, as the cluster says."""
+
+    def open_node(self) -> Incarnation:
+        """Let pods onto it again, and see the target serve."""
+
+
+@runtime_checkable
+class Scalable(Startable, Protocol):
+    """The number of the target's instances can be changed."""
+
+    def scale(self, instances: int) -> Sequence[Stopped]:
+        """Ask for another number; return how those ended that were too many."""
+
+    def instances(self) -> int:
+        """Return how many serve now, as the cluster says."""
+
+
+@runtime_checkable
+class Orchestrated(Protocol):
+    """An orchestrator runs the target's pods, and writes down what becomes of them."""
+
+    def account(self, since_ns: int) -> Sequence[Event]:
+        """Return what it wrote down of the target since then, oldest first.
+
+        Actions are ``create``, ``start``, ``delete`` (the wish), ``oom``, ``die`` with
+        ``exitCode``, ``destroy``, ``disrupt`` and ``event`` with the reason that it gives.
+
+        Raises:
+            EvidenceError: the account has a gap, so nothing may be concluded from it.
+        """
+
+
+@runtime_checkable
 class ServersKillable(Protocol):
     """The servers of the run can be killed and started again, each by its name."""
 
@@ -384,6 +443,46 @@ class PowerCut(ServersKillable, Killable, Protocol):
 
     def restore_power(self, server: str) -> None:
         """Mount the disk again, as it was left; does nothing when it is in order."""
+
+
+@runtime_checkable
+class ServersLogged(Protocol):
+    """What the servers of the run write into their logs can be read while they run."""
+
+    def server_log(self, name: str) -> str:
+        """Return a server's log as it is now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One look at the room on a server's disk.
+
+    Attributes:
+        size_bytes, free_bytes: of its file system, as ``statfs`` tells whoever is not root.
+        refused: why the disk did not take a write just now; empty when it did.
+    """
+
+    size_bytes: int
+    free_bytes: int
+    refused: str
+
+
+@runtime_checkable
+class DiskFillable(ServersLogged, Protocol):
+    """The disks of the servers can be filled; as root, with ext4 and loop devices."""
+
+    def room(self, server: str) -> Room:
+        """Look at the disk of a server."""
+
+    def fill_disk(self, server: str) -> None:
+        """Take all room that is left on it.
+
+        Raises:
+            FaultError: the server has no disk of its own, or it cannot be filled.
+        """
+
+    def clear_disk(self, server: str) -> None:
+        """Give the room back that was taken; does nothing when none was."""
 
 
 @runtime_checkable

@@ -1,7 +1,8 @@
 """A target as data: one TOML file says how a dispatcher is started, spoken to and audited.
 
 Nothing here knows the reference dispatcher: a file for a dispatcher of one's own uses the
-same words. ``targets/`` holds the shipped ones, each commented.
+same words. ``targets/`` holds the shipped ones, each commented. A file that ``extends``
+another says only what differs: tables are laid over each other, everything else is replaced.
 """
 
 from __future__ import annotations
@@ -9,14 +10,16 @@ from __future__ import annotations
 import ipaddress
 import string
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from harness.errors import UsageError
 from harness.model import AckLevel
+from harness.plugins import unknown
 
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 StatusCode = Annotated[int, Field(ge=100, le=599)]
@@ -96,16 +99,20 @@ class Http(_Strict):
     ``body`` is the JSON of one event with ``$producer``, ``$sequence`` and ``$payload``.
     ``refused`` lists the answers that provably had no effect; every answer that is in
     neither list counts as unknown, never as refused.
-    ``state`` answers JSON; ``queue_length`` and ``in_flight`` name its fields.
+    ``state`` answers JSON; ``queue_length`` and ``in_flight`` name its fields, and
+    ``without_room`` the count of pushes that found the queue full.
+    ``metrics`` is the page that Prometheus reads, for ``harness run --monitor``.
     """
 
     events: UrlPath = "/events"
     health: UrlPath = "/healthz"
     ready: UrlPath | None = None
     state: UrlPath | None = None
+    metrics: UrlPath | None = None
     queue_length: str = "queue_length"
     in_flight: str = "in_flight"
     boot_id: str = "boot_id"
+    without_room: str = "counts.without_room"
     body: str = (
         '{"producer": $producer, "sequence": $sequence, "key": "$producer", "payload": "$payload"}'
     )
@@ -137,14 +144,43 @@ class Persisted(_Strict):
     ``query`` returns one row per persisted event with the columns ``producer`` and
     ``sequence``, and optionally ``payload_hash`` (first 8 bytes of the payload's MD5 as
     bigint), ``position`` (order of persisting) and ``persisted_at`` (timestamptz).
+    ``count_query`` returns one number, how many there are: for tables that are too large for
+    ``query`` to be counted a hundred times a second, as the condition ``persisted`` wants.
+    ``dead_letter_file`` is a file in ``{run_folder}`` with a JSON object a line, each with
+    ``producer`` and ``sequence``.
     """
 
     database: str = "postgres"
     query: str
+    count_query: str | None = None
     dead_letter_query: str | None = None
+    dead_letter_file: Annotated[str, Field(pattern=r"^[\w.-]+$")] | None = None
     pending_query: str | None = None
     quiet_s: Annotated[float, Field(gt=0, le=300)] = 1.0
     settle_limit_s: Annotated[float, Field(gt=0, le=1800)] = 90.0
+
+
+class DeadLetters(_Strict):
+    """How dead letters come back, for ``harness replay``.
+
+    ``replay`` is a path of the dispatcher that puts them back when it is posted to.
+    Where there is none, or the dispatcher is another one: ``query`` returns the letters of a
+    table, oldest first, with the columns ``id``, ``producer``, ``sequence`` and what else
+    ``http.body`` names; ``remove`` deletes the one that ``%(id)s`` stands for. In a file each
+    line is a JSON object with these names.
+    """
+
+    replay: UrlPath | None = None
+    query: str | None = None
+    remove: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.query is None) != (self.remove is None):
+            raise ValueError("query and remove need each other")
+        if self.remove is not None and "%(id)s" not in self.remove:
+            raise ValueError("remove does not name the letter: it has no %(id)s")
+        return self
 
 
 class Behaviour(_Strict):
@@ -152,6 +188,13 @@ class Behaviour(_Strict):
 
     ``shutdown`` is what it does after SIGTERM: ``exit`` at once, ``sleep`` for ``sleep_s``
     while it works on, or ``drain`` until it is empty, for ``drain_limit_s`` at most.
+    ``when_full`` is what a push does when the queue is full: ``block`` for
+    ``push_timeout_s``, ``reject`` at once, or ``write-through`` in the producer's own time;
+    ``rate-limit`` lets ``rate_limit_per_s`` through and rejects what is beyond.
+    ``retry_attempts`` after a failed handling wait ``retry_base ** i`` seconds each; what
+    has failed for good goes into a dead-letter queue of ``dead_letter_capacity``, if any.
+    ``database_timeout_s`` is how long an insert waits before it has failed. A slow query's
+    answer is kept for ``cache_s``; ``aside`` slow works at once are done after the insert.
     """
 
     workers: Annotated[int, Field(ge=1)] | None = None
@@ -163,6 +206,14 @@ class Behaviour(_Strict):
     shutdown: Literal["exit", "sleep", "drain"] | None = None
     sleep_s: Seconds | None = None
     drain_limit_s: Seconds | None = None
+    when_full: Literal["block", "reject", "rate-limit", "write-through"] | None = None
+    rate_limit_per_s: Annotated[float, Field(gt=0)] | None = None
+    retry_attempts: Annotated[int, Field(ge=0, le=20)] | None = None
+    retry_base: Annotated[float, Field(ge=1, le=10)] | None = None
+    dead_letter_capacity: Annotated[int, Field(ge=1)] | None = None
+    database_timeout_s: Annotated[float, Field(gt=0, le=300)] | None = None
+    cache_s: Seconds | None = None
+    aside: Annotated[int, Field(ge=0)] | None = None
 
 
 class Target(_Strict):
@@ -183,6 +234,7 @@ class Target(_Strict):
     container: Container | None = None
     http: Http = Http()
     persisted: Persisted
+    dead_letters: DeadLetters = DeadLetters()
     behaviour: Behaviour = Behaviour()
     settings: dict[str, str] = {}
     stages: bool = False
@@ -207,30 +259,86 @@ class Target(_Strict):
         return self
 
 
+def checked_url(url: str) -> str:
+    """Return the base URL of a dispatcher on this machine, without a slash at its end.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return Attach(url=url).url
+    except ValidationError as error:
+        raise UsageError(first_problem(error)) from None
+
+
 def load_target(path: Path) -> Target:
     """Read and check one target file.
 
     Raises:
-        UsageError: the file is missing, not TOML, or says something impossible.
+        UsageError: the file or what it extends is missing, not TOML, or says something
+            impossible.
     """
+    tables = _tables(path, ())
+    # What a variant of a target does not want to be set any more is set to nothing.
+    settings = tables.get("settings")
+    if isinstance(settings, dict):
+        tables["settings"] = {name: value for name, value in settings.items() if value != ""}
     try:
-        return _located(Target.model_validate(tomllib.loads(path.read_text("utf-8"))), path)
-    except FileNotFoundError:
-        raise UsageError(f"target file {path} does not exist") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from None
+        return Target.model_validate(tables)
     except ValidationError as error:
         raise UsageError(f"{path}: {first_problem(error)}") from None
 
 
-def _located(target: Target, path: Path) -> Target:
-    """Return the target with its build folder found beside its file."""
-    if target.container is None or target.container.build is None:
-        return target
-    folder = (path.parent / target.container.build).resolve()
-    return target.model_copy(
-        update={"container": target.container.model_copy(update={"build": folder})}
-    )
+def _tables(path: Path, extended_by: tuple[Path, ...]) -> dict[str, Any]:
+    """Return the tables of a file, laid over those of the file that it extends."""
+    tables = _read(path)
+    base = tables.pop("extends", None)
+    if base is None:
+        return tables
+    return _laid_over(_tables(_base(path, base, extended_by), (*extended_by, path)), tables)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, IsADirectoryError):
+        raise UsageError(f"target file {path} does not exist") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid TOML: {error}") from None
+    container = tables.get("container")
+    if isinstance(container, dict) and isinstance(container.get("build"), str):
+        # Found beside the file that names it, whoever extends that.
+        container["build"] = str((path.parent / container["build"]).resolve())
+    return tables
+
+
+def _base(path: Path, base: object, extended_by: tuple[Path, ...]) -> Path:
+    """Return the file that a target extends: by its name beside it, or by its path."""
+    if not isinstance(base, str) or not base:
+        raise UsageError(f"{path}: extends is {base!r}; right is the name of a target, in quotes")
+    if base.endswith(".toml"):
+        found = path.parent / base
+    else:
+        known = [other.stem for other in path.parent.glob("*.toml") if other != path]
+        if base not in known and base != path.stem:
+            raise UsageError(f"{path}: extends: {unknown('target', base, known)}")
+        found = path.parent / f"{base}.toml"
+    chain = [each.resolve() for each in (*extended_by, path)]
+    if found.resolve() in chain:
+        names = " extends ".join(each.name for each in (*extended_by, path, found))
+        raise UsageError(f"{path}: extends goes round in a circle: {names}")
+    if not found.is_file():
+        raise UsageError(f"{path}: extends: target file {found} does not exist")
+    return found
+
+
+def _laid_over(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in over.items():
+        under = merged.get(name)
+        both = isinstance(under, dict) and isinstance(value, dict)
+        merged[name] = _laid_over(under, value) if both and under is not None else value
+    return merged
 
 
 def first_problem(error: ValidationError) -> str:

@@ -16,6 +16,7 @@ from harness.commands._shared import ERR, OUT, show
 if TYPE_CHECKING:
     from harness.catalogue import Catalogue, Cell
     from harness.errors import ExitCode
+    from harness.monitor.watch import Watch
     from harness.repeats import Sequential, Summary
     from harness.result import Result
     from harness.runtime import Runtime
@@ -59,6 +60,7 @@ def run_repeatedly(
     repeat: int,
     test: Sequential | None,
     json_file: Path | None,
+    watch: Watch | None = None,
 ) -> ExitCode:
     """Run each cell several times, show all runs and their summary, return the gravest code."""
     from harness.errors import HarnessError
@@ -69,7 +71,8 @@ def run_repeatedly(
         for cell in cells:
             done: list[Result] = []
             try:
-                _repeat(cell, runtime, seed, catalogue, repeat if test is None else test, done)
+                until = repeat if test is None else test
+                _repeat(cell, runtime, seed, catalogue, until, done, watch)
             finally:
                 every += done
                 if done:
@@ -88,6 +91,7 @@ def _repeat(
     catalogue: Catalogue,
     until: int | Sequential,
     done: list[Result],
+    watch: Watch | None,
 ) -> None:
     """Add the runs of one cell to ``done``, each as soon as it is judged."""
     from harness.repeats import Decision, decided
@@ -95,7 +99,7 @@ def _repeat(
     most = until if isinstance(until, int) else until.maximum
     for number in range(most):
         ERR.print(f"[dim]run {number + 1} of {'' if isinstance(until, int) else '≤ '}{most}[/dim]")
-        done += run_all([cell], runtime, seed, catalogue, repeat=number)
+        done += run_all([cell], runtime, seed, catalogue, repeat=number, watch=watch)
         if not isinstance(until, int) and decided(done, until) is not Decision.UNDECIDED:
             return
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands._shared import ERR, say
+from harness.commands._shared import ERR, say, shown_path
 
 if TYPE_CHECKING:
     from harness.catalogue import Catalogue, Cell
+    from harness.monitor.watch import Watch
     from harness.outcome import Unjudged
+    from harness.report.console import ConsoleNarrator
     from harness.result import Result
     from harness.runtime import Runtime
 
@@ -50,7 +53,13 @@ def recover(runtime: Runtime) -> None:
 
 
 def run_all(
-    cells: Sequence[Cell], runtime: Runtime, seed: int, catalogue: Catalogue, *, repeat: int = 0
+    cells: Sequence[Cell],
+    runtime: Runtime,
+    seed: int,
+    catalogue: Catalogue,
+    *,
+    repeat: int = 0,
+    watch: Watch | None = None,
 ) -> Iterator[Result]:
     """Run each cell; an instrument's failure in one does not stop the others.
 
@@ -60,7 +69,9 @@ def run_all(
         seed: of the first of several runs of the same; the others' are derived from it.
         catalogue: its folder of runs gets theirs.
         repeat: the number of the run among these.
+        watch: what watches each of them; None for nothing.
     """
+    from harness.report.alerts import alerts_told
     from harness.report.console import ConsoleNarrator
     from harness.report.table import lost_line
     from harness.run import Ask
@@ -72,8 +83,25 @@ def run_all(
         title = f"{place}{cell.name} × {cell.target.name}"
         with ConsoleNarrator(ERR, title) as narrator:
             own = derived(seed, repeat)
-            result = run_cell(Ask(cell, runtime, own, catalogue.runs, narrator, seed, repeat))
+            ask = Ask(cell, runtime, own, catalogue.runs, narrator, seed, repeat, watch)
+            result = run_cell(ask)
             narrator.say(f"{result.verdict}: {result.reason}")
             if died := lost_line(result):
                 narrator.say(died)
+            for line in alerts_told(catalogue.runs / result.run_id, result):
+                narrator.say(line)
+            _draw(catalogue.runs / result.run_id, narrator)
         yield result
+
+
+def _draw(folder: Path, narrator: ConsoleNarrator) -> None:
+    """Draw the page of a run; that it cannot be drawn does not change the verdict."""
+    from harness.errors import HarnessError
+    from harness.report.page import save_run_page
+
+    try:
+        page = save_run_page(folder)
+    except HarnessError as error:
+        narrator.say(f"no page: {error}")
+    else:
+        narrator.say(f"page: {shown_path(page)}")

@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.commands._gating import JunitFile, conclude, fresh, publish
+from harness.commands._monitoring import Factor, Monitored, watching
 from harness.commands._repeating import Repeat, UntilDecided, run_repeatedly, wanted
 from harness.commands._running import prepare, recover, run_all, runnable
 from harness.commands._shared import (
+    AllowContext,
+    Context,
     JsonFile,
+    Kubeconfig,
     Targets,
     Variants,
     check_json,
     runtime_named,
     say,
     show,
+    use_cluster,
 )
 from harness.errors import ExitCode, HarnessError, UsageError
 
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 
     from harness.catalogue import Catalogue, Cell
     from harness.model import Address
+    from harness.monitor.watch import Watch
     from harness.outcome import Outcome
     from harness.result import Result
     from harness.runtime import Runtime
@@ -50,7 +56,7 @@ def run(
     variant: Variants = None,
     runtime: Annotated[
         str,
-        typer.Option(metavar="auto|local|docker", help="Where servers and targets run."),
+        typer.Option(metavar="auto|local|docker|kubernetes", help="Where servers and targets run."),
     ] = "auto",
     seed: Annotated[
         int | None,
@@ -79,6 +85,11 @@ def run(
     ] = False,
     junit: JunitFile = None,
     json_file: JsonFile = None,
+    monitor: Monitored = False,
+    monitor_factor: Factor = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    allow_context: AllowContext = None,
 ) -> None:
     """Run experiments and judge them.
 
@@ -90,6 +101,7 @@ def run(
     from harness.catalogue import Catalogue, cells, with_load_processes
 
     check_json(json_file)
+    use_cluster(kubeconfig, context, allow_context)
     if junit is not None and not gate:
         raise UsageError("--junit is written by the gate: give --gate as well")
     catalogue = Catalogue.here()
@@ -107,6 +119,9 @@ def run(
             "--gate judges each cell by one run: leave out --repeat and --until-decided, "
             "or judge the recorded runs with `harness gate`"
         )
+    watch = watching(asked, catalogue, monitor_factor) if monitor else None
+    if monitor_factor is not None and not monitor:
+        raise UsageError("--monitor-factor is the clock of --monitor: give --monitor as well")
     ask = _Ask(
         named=[] if "all" in experiment else [catalogue.experiment(n).name for n in experiment],
         cells=asked,
@@ -115,6 +130,7 @@ def run(
         catalogue=catalogue,
         json_file=json_file,
         junit=fresh(junit or catalogue.root / "results" / "junit.xml") if gate else None,
+        watch=watch,
     )
     if repeat is None and not until_decided:
         raise typer.Exit(_run(ask))
@@ -127,6 +143,7 @@ def run(
             repeat=repeat or 1,
             test=wanted(repeat, until_decided),
             json_file=json_file,
+            watch=watch,
         )
     )
 
@@ -156,6 +173,7 @@ class _Ask:
     catalogue: Catalogue
     json_file: Path | None
     junit: Path | None
+    watch: Watch | None
 
 
 def _run(ask: _Ask) -> ExitCode:
@@ -167,7 +185,7 @@ def _run(ask: _Ask) -> ExitCode:
         prepare(ask.runtime, ready)
         say(f"runtime {ask.runtime.name}, seed {ask.seed}, {_number(len(ready), 'run')}")
         recover(ask.runtime)
-        for result in run_all(ready, ask.runtime, ask.seed, ask.catalogue):
+        for result in run_all(ready, ask.runtime, ask.seed, ask.catalogue, watch=ask.watch):
             results.append(result)  # noqa: PERF402 - what was judged must outlive an error
     except HarnessError as error:
         lost = _never_run(ask, ready[len(results) :], error)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.ledger.records import Held, Records, Told
+from harness.ledger.records import Held, Records, Told, keys
 from harness.model import Counts, Status
 
 
@@ -24,11 +24,13 @@ class Shown:
         told: intents and outcomes.
         held: what was persisted.
         counts: the classes of the ledger.
+        fault: when the first fault struck and when it was healed, ns; None without.
     """
 
     told: Told
     held: Held
     counts: Counts
+    fault: tuple[int, int | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,32 @@ def _first_refusal_s(shown: Shown) -> float | None:
     if not len(refused):
         return None
     return float(refused["done_ns"].min() - _began_ns(shown.told.intents)) / 1e9
+
+
+def _first_refused_due_s(shown: Shown) -> float | None:
+    """Return when the first event was due that was refused, in seconds after the first."""
+    told = shown.told
+    refused = told.outcomes[told.outcomes["status"] == Status.REFUSED]
+    due = told.intents[np.isin(keys(told.intents), keys(refused))]
+    if not len(due):
+        return None
+    return float(due["scheduled_ns"].min() - _began_ns(told.intents)) / 1e9
+
+
+def _struck_s(shown: Shown) -> float | None:
+    """Return when the first fault struck, in seconds after the first event was due."""
+    if shown.fault is None or not len(shown.told.intents):
+        return None
+    return float(shown.fault[0] - _began_ns(shown.told.intents)) / 1e9
+
+
+def _held_per_s(shown: Shown) -> float | None:
+    """Return the rows persisted per second while the first fault held."""
+    if shown.fault is None or shown.fault[1] is None or shown.fault[1] <= shown.fault[0]:
+        return None
+    at_ns: npt.NDArray[np.int64] = shown.held.rows["persisted_ns"]
+    rows = int(((at_ns > shown.fault[0]) & (at_ns <= shown.fault[1])).sum())
+    return rows / ((shown.fault[1] - shown.fault[0]) / 1e9)
 
 
 def _outage_s(shown: Shown) -> float | None:
@@ -78,5 +106,8 @@ MEASURES: Mapping[str, Measure] = {
     **{name: _class(name) for name in Counts().as_dict()},
     "outage_s": Measure(_outage_s, "s"),
     "first_refusal_s": Measure(_first_refusal_s, "s"),
+    "first_refused_due_s": Measure(_first_refused_due_s, "s"),
+    "struck_s": Measure(_struck_s, "s"),
+    "held_per_s": Measure(_held_per_s, "events/s"),
     "throughput_per_s": Measure(lambda shown: throughput_per_s(shown.held.rows), "events/s"),
 }

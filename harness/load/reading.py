@@ -25,6 +25,7 @@ from harness.load.journal import (
 )
 
 _TAIL_RECORDS = 4096
+_PART_RECORDS = 1 << 16
 RECORD_DTYPE = np.dtype(
     [
         ("kind", "u1"),
@@ -75,6 +76,8 @@ def read_journals(folder: Path) -> Journals:
         none = np.empty(0, INTENT_DTYPE), np.empty(0, OUTCOME_DTYPE)
         return Journals(*none, 0, complete=False, why_incomplete="no journal was written")
     parts = [_read(path) for path in files]
+    if len(parts) == 1 and not _missing(parts):
+        return parts[0]
     why = _missing(parts) or next((p.why_incomplete for p in parts if not p.complete), "")
     return Journals(
         np.concatenate([part.intents for part in parts]),
@@ -98,49 +101,59 @@ def _missing(parts: list[Journals]) -> str:
 
 
 def _read(path: Path) -> Journals:
-    with path.open("rb") as journal:
-        head = journal.read(HEADER.size)
+    """Read one journal, a part at a time: nothing of it is in memory twice."""
+    with path.open("rb") as file:
+        head = file.read(HEADER.size)
         if len(head) < HEADER.size or head[: len(MAGIC)] not in {MAGIC, MAPPED}:
             raise LoadError(f"{path} is not a journal of this version")
         magic, shard, _, _, start_ns, counted, shards = HEADER.unpack(head)
         size = path.stat().st_size - HEADER.size
         room = counted * RECORD.size if magic == MAPPED else size
-        body = journal.read(min(size, room))
-    records = np.frombuffer(body, RECORD_DTYPE, len(body) // RECORD.size)
-    intents, outcomes = _intents(records), _outcomes(records)
-    why = _incomplete(path.name, records, len(intents), len(body) % RECORD.size)
-    if not why and (len(body) < room or size > room):
+        whole, torn = divmod(min(size, room), RECORD.size)
+        # Of memory that is asked for only what is written to is taken.
+        intents, outcomes = np.empty(whole, INTENT_DTYPE), np.empty(whole, OUTCOME_DTYPE)
+        sent = told = jump_ns = 0
+        last, strange = np.zeros(1, RECORD_DTYPE), False
+        for begin in range(0, whole, _PART_RECORDS):
+            records = np.fromfile(file, RECORD_DTYPE, min(_PART_RECORDS, whole - begin))
+            sent += _intents(records, intents[sent:])
+            told += _outcomes(records, outcomes[told:])
+            ends = records[records["kind"] == END]
+            jump_ns = max([jump_ns, *ends["payload_hash"].tolist()])
+            strange |= not np.isin(records["kind"], (INTENT, OUTCOME, END)).all()
+            last = records[-1:]
+    intents.resize(sent, refcheck=False)
+    outcomes.resize(told, refcheck=False)
+    why = f"{path.name} holds a torn record" if strange else ""
+    why = why or _incomplete(path.name, last[0], sent, torn)
+    if not why and size != room:
         why = f"{path.name} says {counted} records and holds {size // RECORD.size}"
-    ends = records[records["kind"] == END]
-    jump_ns = int(ends["payload_hash"].max()) if len(ends) else 0
     return Journals(intents, outcomes, start_ns, not why, why, jump_ns, shard, max(1, shards))
 
 
-def _intents(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+def _intents(records: npt.NDArray[np.void], into: npt.NDArray[np.void]) -> int:
     chosen = records[records["kind"] == INTENT]
-    intents = np.empty(len(chosen), INTENT_DTYPE)
     for name in ("producer", "sequence", "scheduled_ns", "payload_hash"):
-        intents[name] = chosen[name]
-    intents["sent_ns"] = chosen["at_ns"]
-    return intents
+        into[name][: len(chosen)] = chosen[name]
+    into["sent_ns"][: len(chosen)] = chosen["at_ns"]
+    return len(chosen)
 
 
-def _outcomes(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+def _outcomes(records: npt.NDArray[np.void], into: npt.NDArray[np.void]) -> int:
     chosen = records[records["kind"] == OUTCOME]
-    outcomes = np.empty(len(chosen), OUTCOME_DTYPE)
     for name in ("producer", "sequence", "status", "code"):
-        outcomes[name] = chosen[name]
-    outcomes["done_ns"] = chosen["at_ns"]
-    return outcomes
+        into[name][: len(chosen)] = chosen[name]
+    into["done_ns"][: len(chosen)] = chosen["at_ns"]
+    return len(chosen)
 
 
-def _incomplete(name: str, records: npt.NDArray[np.void], intents: int, torn: int) -> str:
-    if torn or not np.isin(records["kind"], (INTENT, OUTCOME, END)).all():
-        return f"{name} ends in the middle of a record" if torn else f"{name} holds a torn record"
-    if not len(records) or records[-1]["kind"] != END:
+def _incomplete(name: str, last: np.void, intents: int, torn: int) -> str:
+    if torn:
+        return f"{name} ends in the middle of a record"
+    if last["kind"] != END:
         return f"{name} was not closed by its load process, which ended early"
-    if records[-1]["sequence"] != intents:
-        return f"{name} says {records[-1]['sequence']} intents and holds {intents}"
+    if last["sequence"] != intents:
+        return f"{name} says {last['sequence']} intents and holds {intents}"
     return ""
 
 

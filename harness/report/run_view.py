@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from harness.budget import readings
 from harness.ledger.records import Held, Records
 from harness.model import Counts, Verdict
 from harness.report import words
+from harness.report.alerts import RuleLine, clock_told, rule_lines
 from harness.report.charts import latencies, lost_events, timeline
 from harness.report.drawing import Chart
 from harness.report.frame import Band, Frame, Moment
@@ -94,9 +95,12 @@ def run_view(run: SavedRun) -> dict[str, object]:
         "tolerances": tolerances_told(result),
         "told": _classes(result, ("sent", "acked", "refused", "unknown")),
         "became": _classes(result, tuple(Counts().as_dict())[4:]),
-        "where": _where(result),
+        "lost_tables": _lost_tables(result),
         "evidence": _evidence(run, frame),
+        "proof_cost": _proof_cost(result),
         "alerts": _alerts(run, frame),
+        "rules": _rules(run),
+        "watched": clock_told(run.monitoring) if run.monitoring else "",
         "environment": _environment(run),
     }
 
@@ -281,16 +285,33 @@ def _classes(result: Result, names: Sequence[str]) -> list[tuple[str, str]]:
     ]
 
 
-def _where(result: Result) -> list[tuple[str, str]]:
-    """Return where in the sequence of their producers the lost events lie."""
+def _lost_tables(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return where events were lost, each way adding up to the loss; nothing without one.
+
+    By stage where the target marks them; by time against the fault, and by their place
+    among the events of their producer, on any target.
+    """
     if not was_collected(result) or not result.counts.lost:
         return []
     where = result.lost_where
+    ways = {
+        "What lost events died of": result.stages or {},
+        "When lost events were under way": result.lost_when,
+        "Lost events among those of their producer": {
+            "before the first delivered one": where.prefix,
+            "between delivered ones": where.middle,
+            "after the last delivered one": where.suffix,
+        },
+    }
     return [
-        ("before the first delivered one", words.count(where.prefix)),
-        ("between delivered ones", words.count(where.middle)),
-        ("after the last delivered one", words.count(where.suffix)),
+        (caption, [(told, words.count(number)) for told, number in _summed(way).items()])
+        for caption, way in ways.items()
+        if way
     ]
+
+
+def _summed(way: Mapping[str, int]) -> Mapping[str, int]:
+    return {**way, "together": sum(way.values())}
 
 
 def _evidence(run: SavedRun, frame: Frame | None) -> list[Seen]:
@@ -299,6 +320,11 @@ def _evidence(run: SavedRun, frame: Frame | None) -> list[Seen]:
         Seen(seen.source, seen.claim, seen.value, seen.holds, _at(seen.at_ns, zero_ns))
         for seen in run.result.evidence
     ]
+
+
+def _proof_cost(result: Result) -> str:
+    share = result.self_proof_share
+    return "" if share is None else words.proof_cost(result.timings_s["self_proof"], share)
 
 
 def _alerts(run: SavedRun, frame: Frame | None) -> list[AlertLine]:
@@ -312,6 +338,13 @@ def _alerts(run: SavedRun, frame: Frame | None) -> list[AlertLine]:
         )
         for alert in run.alerts
     ]
+
+
+def _rules(run: SavedRun) -> list[RuleLine]:
+    """Return a line for each alerting rule; none where nothing watched."""
+    if run.monitoring is None:
+        return []
+    return rule_lines(run.monitoring, run.alerts, run.result, run.since)
 
 
 def _at(at_ns: int, zero_ns: int | None) -> str:

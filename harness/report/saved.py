@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from harness.alerting import Alert, Monitoring, read_alerts, read_monitoring
 from harness.errors import HarnessError
 from harness.facts import Facts
 from harness.ledger.collected import Collected
 from harness.ledger.reconcile import reconcile
 from harness.ledger.records import Held, Ledger, Told
 from harness.load.reading import read_journals
-from harness.report.alerts import Alert, read_alerts
+from harness.report.alerts import Moment, moment
 from harness.report.stages import Stages, read_stages
 from harness.result import Result
 
@@ -61,6 +62,8 @@ class SavedRun:
 
     Attributes:
         told, held, ledger: journals, rows, and each event in its class.
+        monitoring: what watched it; None where nothing did.
+        since: what alerts are timed against.
         gaps: one sentence for each part that cannot be shown.
     """
 
@@ -73,6 +76,8 @@ class SavedRun:
     ledger: Ledger | None
     stages: Stages | None
     alerts: Sequence[Alert]
+    monitoring: Monitoring | None
+    since: Moment | None
     gaps: Sequence[str]
 
 
@@ -95,6 +100,8 @@ def read_run(folder: Path) -> SavedRun:
         ledger=ledger,
         stages=read_stages(folder),
         alerts=read_alerts(folder),
+        monitoring=read_monitoring(folder),
+        since=moment(folder, facts),
         gaps=gaps,
     )
 

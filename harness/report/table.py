@@ -13,7 +13,8 @@ from rich.text import Text
 
 from harness.model import Predicted, Verdict
 from harness.outcome import Lack, Outcome
-from harness.report._markup import terminal_text
+from harness.report._markup import one_line, terminal_text
+from harness.report.words import proof_cost
 from harness.result import Result
 
 COLOURS = {
@@ -187,6 +188,8 @@ def detail(result: Result) -> RenderableType:
     if died is not None:
         lines.append(died.capitalize())
     lines += [f"Self-proof: {line}" for line in result.self_proof]
+    if (share := result.self_proof_share) is not None:
+        lines.append(f"Self-proof took {proof_cost(result.timings_s['self_proof'], share)}")
     timings = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.timings_s.items())
     lines.append(f"Timings: {timings}")
-    return Group(counts, evidence, *(Text(line) for line in lines))
+    return Group(counts, evidence, *(Text(one_line(line)) for line in lines))

@@ -7,6 +7,7 @@ kernel's ``fs/ext4/ioctl.c``.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -22,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from harness.errors import FaultError, UnavailableError
-from harness.site import Disk
+from harness.site import Disk, Room
 
 SIZE_MIB = 512
 SHUTDOWN = 0x8004587D
@@ -32,6 +33,8 @@ LOOP_CONTROL = Path("/dev/loop-control")
 CAP_SYS_ADMIN = 21
 PROGRAMS = ("mkfs.ext4", "mount", "umount", "sync")
 COMMAND_S = 30
+BALLAST = ".ballast"
+LARGEST_STEP, SMALLEST_STEP = 64 * 2**20, 4096
 FREE_WITHIN_S = 10.0
 
 
@@ -84,6 +87,42 @@ class LoopDisk:
         except OSError as error:
             return error.strerror or type(error).__name__
         return ""
+
+    def room(self) -> Room:
+        """Say how much room there is, and whether it takes a write."""
+        seen = os.statvfs(self.point)
+        return Room(seen.f_blocks * seen.f_frsize, seen.f_bavail * seen.f_frsize, self._refused())
+
+    def fill(self) -> None:
+        """Take all room, what is kept for root included.
+
+        Raises:
+            FaultError: it is not mounted, or something else but its end stopped it.
+        """
+        if not self.look().device:
+            raise FaultError(f"nothing is mounted on {self.point}, so no disk can be filled there")
+        fd = os.open(self.point / BALLAST, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            taken, step = 0, LARGEST_STEP
+            # Large pieces first, then what is left between them.
+            while step >= SMALLEST_STEP:
+                try:
+                    os.posix_fallocate(fd, taken, step)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise FaultError(f"{self.point} cannot be filled: {error}") from None
+                    step //= 2
+                else:
+                    taken += step
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def clear(self) -> None:
+        """Give the room back."""
+        (self.point / BALLAST).unlink(missing_ok=True)
+        # Blocks are free again when the file system's log says so.
+        self.flush()
 
     def flush(self) -> None:
         """Write everything out: what is there before the load begins is not at stake."""

@@ -25,6 +25,7 @@ from harness.ownership import Owner
 from harness.ports import LOOPBACK, free_ports
 from harness.runtime import Order
 from harness.runtimes import _disks
+from harness.runtimes._cgroups import used
 from harness.runtimes._disks import LoopDisk, mounted_at, unmount_below
 from harness.runtimes._docker_engine import connect, engine_version, host, unavailable
 from harness.runtimes._docker_events import RUN_LABEL, EngineEvents
@@ -52,6 +53,7 @@ from harness.service import ContainerSpec, Service, Slot
 from harness.site import (
     Disconnectable,
     Disk,
+    DiskFillable,
     Ending,
     Endpoint,
     Event,
@@ -70,7 +72,9 @@ from harness.site import (
     RestartedByPolicy,
     Rolled,
     Rolling,
+    Room,
     ServersKillable,
+    ServersLogged,
     Startable,
     Stoppable,
     Stopped,
@@ -89,7 +93,7 @@ SHARED = "/run/lossmeter"
 OOM_COUNT = Path("/proc/vmstat")
 _CAN = (
     *(Startable, Killable, Stoppable, Pausable, MemoryLimited, Disconnectable, Replaceable),
-    *(Ending, Recorded, Rolling, ServersKillable),
+    *(Ending, Recorded, Rolling, ServersKillable, ServersLogged),
 )
 
 
@@ -532,8 +536,7 @@ class DockerSite:
             return Memory(None, 0, _oom_kills())
         folder = memory_folder(pid)
         limit = _first_number(folder, "memory.max", "memory.limit_in_bytes")
-        used = _first_number(folder, "memory.current", "memory.usage_in_bytes")
-        return Memory(limit, used or 0, _oom_kills())
+        return Memory(limit, used(folder), _oom_kills())
 
     def limit_memory(self, limit_bytes: int | None) -> None:
         """Set the limit of memory and swap together; None sets what it started with."""
@@ -591,6 +594,10 @@ class DockerSite:
         self._wait_server(service, self._slots[name])
         self._expected.discard(name)
 
+    def server_log(self, name: str) -> str:
+        """Return what a server has written so far, as the engine kept it."""
+        return self._server(name).log().decode(errors="replace")
+
     def disk(self, server: str) -> Disk:
         """Look at the disk that holds a server's data, as this machine sees it."""
         return self._disk(server).look()
@@ -602,6 +609,19 @@ class DockerSite:
     def restore_power(self, server: str) -> None:
         """Mount the disk again; the container finds it when it is started."""
         self._disk(server).restore()
+
+    def room(self, server: str) -> Room:
+        """Look at the room on a server's disk."""
+        return self._disk(server).room()
+
+    def fill_disk(self, server: str) -> None:
+        """Take all room that is left on a server's disk."""
+        self._disk(server).fill()
+
+    def clear_disk(self, server: str) -> None:
+        """Give it back."""
+        if server in self._disks:
+            self._disks[server].clear()
 
     def _disk(self, server: str) -> LoopDisk:
         if server not in self._disks:
@@ -657,7 +677,7 @@ class DockerRuntime:
         if os.geteuid() == 0:
             more.add(RestartedByPolicy)
         if _disks.unavailable() is None:
-            more.add(PowerCut)
+            more |= {PowerCut, DiskFillable}
         return frozenset(_CAN) | more
 
     def prepare(

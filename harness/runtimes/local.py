@@ -51,6 +51,7 @@ from harness.runtimes._target import (
 from harness.service import ProcessSpec, Service, Slot
 from harness.site import (
     Disk,
+    DiskFillable,
     Ending,
     Endpoint,
     Exit,
@@ -66,7 +67,9 @@ from harness.site import (
     Replaceable,
     Rolled,
     Rolling,
+    Room,
     ServersKillable,
+    ServersLogged,
     Startable,
     Stoppable,
     Stopped,
@@ -75,7 +78,10 @@ from harness.target import Target
 
 SERVICE_READY_S = 60.0
 PAUSED_WITHIN_S = 1.0
-_CAN = (Startable, Ending, Killable, Stoppable, Pausable, Replaceable, Rolling, ServersKillable)
+_CAN = (
+    *(Startable, Ending, Killable, Stoppable, Pausable, Replaceable, Rolling),
+    *(ServersKillable, ServersLogged),
+)
 
 
 class LocalSite:
@@ -365,6 +371,11 @@ class LocalSite:
         self._start_process(*self._specs[name])
         self._expected_servers.discard(name)
 
+    def server_log(self, name: str) -> str:
+        """Return what a server has written so far."""
+        log = self.folder / "logs" / f"{self._server(name).name}.log"
+        return log.read_text(encoding="utf-8", errors="replace")
+
     def disk(self, server: str) -> Disk:
         """Look at the disk that a server's folder is on."""
         return self._disk(server).look()
@@ -387,6 +398,19 @@ class LocalSite:
     def restore_power(self, server: str) -> None:
         """Mount the disk again."""
         self._disk(server).restore()
+
+    def room(self, server: str) -> Room:
+        """Look at the room on a server's disk."""
+        return self._disk(server).room()
+
+    def fill_disk(self, server: str) -> None:
+        """Take all room that is left on a server's disk."""
+        self._disk(server).fill()
+
+    def clear_disk(self, server: str) -> None:
+        """Give it back."""
+        if server in self._disks:
+            self._disks[server].clear()
 
     def _disk(self, server: str) -> LoopDisk:
         if server not in self._disks:
@@ -479,7 +503,7 @@ class LocalRuntime:
         if _cgroups.available():
             more.add(MemoryLimited)
         if _disks.unavailable() is None:
-            more.add(PowerCut)
+            more |= {PowerCut, DiskFillable}
         return frozenset(_CAN) | more
 
     @contextmanager

@@ -58,7 +58,7 @@ class ShutdownMode(StrEnum):
 
 
 class Database(_Group):
-    """The database that notices go to.
+    """The database that notices go to; an insert that takes longer than ``timeout_s`` failed.
 
     With ``batch_rows`` above 1, what workers want to insert at the same time goes in one
     statement of at most so many rows. A worker still holds its event until it is
@@ -98,13 +98,17 @@ class QueueSettings(_Group):
 class Handler(_Group):
     """How long a handler works on one event before it inserts: the sum of its parts.
 
-    ``query_s`` is a real query in the database, the others are waits.
+    ``query_s`` is a real query in the database, the others are waits. Its answer is kept
+    for ``cache_s``, by the event's key. With ``aside`` above 0 query, external call and
+    logic come after the insert, beside the workers, for so many events at once.
     """
 
     time_s: Seconds = 0.05
     query_s: Seconds = 0.0
     external_s: Seconds = 0.0
     logic_s: Seconds = 0.0
+    cache_s: Seconds = 0.0
+    aside: Annotated[int, Field(ge=0, le=100)] = 0
 
 
 class Push(_Group):

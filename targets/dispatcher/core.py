@@ -12,10 +12,11 @@ from typing import Any
 
 from targets.dispatcher import dead_letters, queues, stages
 from targets.dispatcher.config import Settings, ShutdownMode, WhenFull
-from targets.dispatcher.dead_letters import DeadLetterFullError
+from targets.dispatcher.dead_letters import DeadLetterFullError, DeadLetters
 from targets.dispatcher.events import Accepted, Event
 from targets.dispatcher.metrics import Metrics
 from targets.dispatcher.queues.protocol import Delivery, QueueFullError, QueueUnsureError
+from targets.dispatcher.slow import SlowWork
 from targets.dispatcher.stages import Stage
 from targets.dispatcher.store import DatabaseError, Store
 
@@ -77,7 +78,10 @@ class Dispatcher:
         self.started_at_ns = time.time_ns()
         self.queue = queues.build(settings.queue, settings.workers)
         self.metrics = Metrics(self.queue.capacity)
-        self.store = Store(settings.database, settings.workers, self.boot_id)
+        # What is done aside needs connections too, and must not take those of the workers.
+        connections = settings.workers, settings.handler.aside
+        self.store = Store(settings.database, *connections, self.boot_id)
+        self.slow = SlowWork(settings.handler, self.store.sleep, DatabaseError)
         self.dead_letters = dead_letters.build(settings.dead_letter, self.store)
         survives = self.queue.survives_process
         self.stages = stages.build(settings.stages, self.boot_id, survives=survives)
@@ -129,7 +133,7 @@ class Dispatcher:
 
     async def _drained(self) -> bool:
         """Return whether nothing is left that would die with the process."""
-        if self.in_flight or self.waiting_retry:
+        if self.in_flight or self.waiting_retry or self.slow.under_way:
             return False
         return self.queue.survives_process or await self.queue.length() == 0
 
@@ -186,6 +190,7 @@ class Dispatcher:
         try:
             await self.queue.put(item, 0)
         except QueueFullError:
+            self.metrics.count("without_room")
             if push.when_full is not WhenFull.WRITE_THROUGH:
                 raise
             await self._write_through(item)
@@ -196,11 +201,16 @@ class Dispatcher:
         """Wait for room, but not beyond the moment at which the intake closes."""
         if self.queue.survives_process:
             # A broker may have been asked already; its answer decides, not the shutdown.
-            await self.queue.put(item, timeout_s)
+            try:
+                await self.queue.put(item, timeout_s)
+            except QueueFullError:
+                self.metrics.count("without_room")
+                raise
             return
         with contextlib.suppress(QueueFullError):
             await self.queue.put(item, 0)
             return
+        self.metrics.count("without_room")
         put = asyncio.ensure_future(self.queue.put(item, timeout_s))
         closing = asyncio.ensure_future(self._closing.wait())
         await asyncio.wait({put, closing}, return_when=asyncio.FIRST_COMPLETED)
@@ -290,11 +300,13 @@ class Dispatcher:
         return None
 
     async def _handle(self, event: Event) -> None:
-        handler = self.settings.handler
-        if handler.query_s:
-            await self.store.sleep(handler.query_s)
-        await asyncio.sleep(handler.time_s + handler.external_s + handler.logic_s)
+        aside = self.slow.is_aside
+        if not aside:
+            await self.slow.do(event.key)
+        await asyncio.sleep(self.settings.handler.time_s)
         await self.store.insert(event)
+        if aside:
+            await self.slow.begin(event.key)
 
     async def _give_up(self, delivery: Delivery, reason: str) -> None:
         """Log, keep as a dead letter where there is such a queue, and forget."""
@@ -323,14 +335,23 @@ class Dispatcher:
     # Dead letters.
 
     async def replay(self) -> int:
-        """Put all dead letters back into the queue and return how many went."""
-        replayed = 0
+        """Put all dead letters back into the queue and return how many went.
+
+        Raises:
+            psycopg.Error, PoolTimeout, OSError: the place of the dead letters is away.
+        """
         if self.dead_letters is None:
-            return replayed
+            return 0
+        async with self.dead_letters.alone() as alone:
+            return await self._replay(self.dead_letters) if alone else 0
+
+    async def _replay(self, letters: DeadLetters) -> int:
+        replayed = 0
         # Only those there are now: one that fails again must not go round for ever.
-        for _ in range(await self.dead_letters.count()):
-            letter = await self.dead_letters.oldest()
-            if letter is None:
+        for _ in range(await letters.count()):
+            letter = await letters.oldest()
+            # At the end of the process a dead letter is safer than an event in the queue.
+            if letter is None or self._closing.is_set():
                 break
             # Marked first: a worker may have taken it before the put returns.
             self._mark(letter.item.event, Stage.REQUEUED)
@@ -340,7 +361,7 @@ class Dispatcher:
                 self._mark(letter.item.event, Stage.DEAD_LETTERED)
                 break
             # Removed only now: a crash in between repeats the event and does not lose it.
-            await self.dead_letters.remove(letter)
+            await letters.remove(letter)
             self.metrics.count("replayed")
             replayed += 1
         return replayed

@@ -6,8 +6,11 @@ All are bounded; when one is full the event is lost, and that is logged and coun
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +18,9 @@ from typing import Protocol
 from targets.dispatcher.config import ConfigurationError, DeadLetter, DeadLetterKind
 from targets.dispatcher.events import Accepted, Event
 from targets.dispatcher.store import Store
+
+# Names the lock of the database that keeps replays apart.
+_REPLAYING = 816
 
 
 class DeadLetterFullError(Exception):
@@ -54,11 +60,31 @@ class DeadLetters(Protocol):
     async def count(self) -> int:
         """Return how many events are kept."""
 
+    def alone(self) -> AbstractAsyncContextManager[bool]:
+        """Keep other replays out, or yield False while one is under way elsewhere.
 
-class MemoryDeadLetters:
+        Two at once would both take the oldest letter, and its event would come twice.
+        """
+
+
+class _OneProcess:
+    """Dead letters that one process has for itself."""
+
+    def __init__(self) -> None:
+        self._replaying = asyncio.Lock()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[bool]:
+        """Wait for the replay that is under way."""
+        async with self._replaying:
+            yield True
+
+
+class MemoryDeadLetters(_OneProcess):
     """In memory: gone with the process."""
 
     def __init__(self, capacity: int) -> None:
+        super().__init__()
         self._capacity = capacity
         self._items: deque[Accepted] = deque()
 
@@ -83,10 +109,11 @@ class MemoryDeadLetters:
         return len(self._items)
 
 
-class FileDeadLetters:
-    """One line per event, synchronised to the disk before it counts as kept."""
+class FileDeadLetters(_OneProcess):
+    """One JSON object a line per event, synchronised to the disk before it counts as kept."""
 
     def __init__(self, path: Path, capacity: int) -> None:
+        super().__init__()
         self._path = path
         self._capacity = capacity
         self._lock = asyncio.Lock()
@@ -94,18 +121,17 @@ class FileDeadLetters:
 
     async def add(self, item: Accepted, reason: str) -> None:
         """Append an event to the file."""
-        del reason
         async with self._lock:
             if self._count >= self._capacity:
                 raise DeadLetterFullError
-            await asyncio.to_thread(self._append, item.to_bytes() + b"\n")
+            await asyncio.to_thread(self._append, _line(item, reason))
             self._count += 1
 
     async def oldest(self) -> Letter | None:
         """Return the event of the first line."""
         async with self._lock:
             lines = await asyncio.to_thread(self._lines)
-        return Letter(Accepted.from_bytes(lines[0]), hash(lines[0])) if lines else None
+        return Letter(_item(lines[0]), hash(lines[0])) if lines else None
 
     async def remove(self, letter: Letter) -> None:
         """Remove the first line, if it is still this event's."""
@@ -136,6 +162,16 @@ class FileDeadLetters:
 
     def _lines(self) -> list[bytes]:
         return self._path.read_bytes().splitlines() if self._path.exists() else []
+
+
+def _line(item: Accepted, reason: str) -> bytes:
+    told = item.event.model_dump() | {"accepted_at": item.accepted_at, "reason": reason}
+    return json.dumps(told, separators=(",", ":")).encode() + b"\n"
+
+
+def _item(line: bytes) -> Accepted:
+    told = json.loads(line)
+    return Accepted(Event.model_validate(told), float(told["accepted_at"]))
 
 
 class DatabaseDeadLetters:
@@ -184,6 +220,19 @@ class DatabaseDeadLetters:
         async with self._store.pool.connection() as connection:
             row = await (await connection.execute("select count(*) from dead_letter")).fetchone()
         return int(row[0]) if row else 0
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[bool]:
+        """Hold a lock of the database, for other instances share its table."""
+        async with self._store.pool.connection() as connection:
+            asked = await connection.execute("select pg_try_advisory_lock(%s)", (_REPLAYING,))
+            row = await asked.fetchone()
+            held = bool(row and row[0])
+            try:
+                yield held
+            finally:
+                if held:
+                    await connection.execute("select pg_advisory_unlock(%s)", (_REPLAYING,))
 
 
 def build(settings: DeadLetter, store: Store) -> DeadLetters | None:

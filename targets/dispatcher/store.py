@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
+from collections.abc import Sequence
+from typing import LiteralString
 
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -59,11 +63,14 @@ class Store:
     Args:
         settings: where it is.
         workers: how many of them insert at once; in batches, a few connections serve all.
+        aside: how many slow queries may be under way beside them.
         boot_id: written beside each row, so that a row tells which life inserted it.
     """
 
-    def __init__(self, settings: Database, workers: int, boot_id: str) -> None:
+    def __init__(self, settings: Database, workers: int, aside: int, boot_id: str) -> None:
         self._boot_id = boot_id
+        self._timeout_s = settings.timeout_s
+        self._given_up: set[asyncio.Task[None]] = set()
         self._batches: Coalescer[Event, None] | None = None
         if settings.batch_rows > 1:
             self._batches = Coalescer(self._insert_many, settings.batch_rows, _WRITERS)
@@ -73,7 +80,7 @@ class Store:
             settings.url,
             open=False,
             min_size=min(workers, 2),
-            max_size=workers + _SPARE,
+            max_size=workers + aside + _SPARE,
             timeout=settings.timeout_s,
             reconnect_timeout=0,
             # A connection that died while idle must not cost an event.
@@ -105,8 +112,7 @@ class Store:
 
     async def _insert_one(self, event: Event) -> None:
         fields = (event.producer, event.sequence, event.key, event.payload, self._boot_id)
-        async with self.pool.connection() as connection:
-            await connection.execute(_INSERT, fields)
+        await self._execute(_INSERT, fields)
 
     async def _insert_many(self, events: list[Event]) -> list[Exception | None]:
         """Insert all in one statement; where a row is refused, each on its own."""
@@ -117,8 +123,7 @@ class Store:
             [event.payload for event in events],
         )
         try:
-            async with self.pool.connection() as connection:
-                await connection.execute(_INSERT_MANY, (self._boot_id, *columns))
+            await self._execute(_INSERT_MANY, (self._boot_id, *columns))
         except psycopg.OperationalError:
             # Nobody knows whether it was done; doing it again is the workers' decision.
             raise
@@ -133,6 +138,38 @@ class Store:
         except DatabaseError as error:
             return error
         return None
+
+    async def _execute(self, statement: LiteralString, fields: Sequence[object]) -> None:
+        """Execute a statement, or fail when there is no answer in time.
+
+        The server's own limit does not help where it cannot be reached.
+
+        Raises:
+            TimeoutError: no answer in time; whether it was executed is not known.
+        """
+        until = time.monotonic() + self._timeout_s
+        task = asyncio.create_task(self._execute_until(until, statement, fields))
+        if (await asyncio.wait({task}, timeout=self._timeout_s))[0]:
+            task.result()
+            return
+        # Not cancelled: the driver would tell the server so, over the same way, and wait.
+        self._given_up.add(task)
+        task.add_done_callback(self._forget)
+        raise TimeoutError(f"the database did not answer within {self._timeout_s:g} s")
+
+    async def _execute_until(
+        self, until: float, statement: LiteralString, fields: Sequence[object]
+    ) -> None:
+        async with self.pool.connection() as connection:
+            # Too late for a caller who has given up, and may be trying again.
+            if time.monotonic() < until:
+                await connection.execute(statement, fields)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._given_up.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            LOG.debug("given up before, failed now: %s", error)
 
     async def sleep(self, seconds: float) -> None:
         """Run a query that takes that long: a slow query, for the slow handler."""

@@ -197,7 +197,7 @@ def test_github_is_told_beside_clean_json(
     )
     text = summary.read_text()
     assert text.startswith("what another step said\n### Events lost: 1 missing")
-    assert "| crash | channel | local | 40 | 3 | 0 | 1.2 s | ❌ fail |" in text
+    assert "| crash | channel | local | 40 | 3 | 0 | 0.0 s | ❌ fail |" in text
 
 
 def test_a_summary_that_cannot_be_written_changes_no_verdict(

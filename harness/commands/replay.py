@@ -1,0 +1,76 @@
+"""``harness replay``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.commands._shared import OUT
+from harness.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from harness.replay import Replayed
+    from harness.target import Target
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("replay")(replay)
+
+
+def replay(
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="Of the dispatcher, e.g. http://127.0.0.1:8080.")
+    ],
+    target: Annotated[
+        str,
+        typer.Option(
+            "--target",
+            "-t",
+            metavar="NAME|FILE.toml",
+            help="Says how it is spoken to, and in [dead_letters] how its dead letters come back.",
+        ),
+    ] = "channel",
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="postgresql://...|FILE",
+            help="Where the dead letters are. Default: the dispatcher is asked to replay its own.",
+        ),
+    ] = None,
+    every: Annotated[
+        float | None,
+        typer.Option(min=0.1, metavar="SECONDS", help="Replay again and again, until Ctrl-C."),
+    ] = None,
+) -> None:
+    """Put dead letters back, by hand or on a timer, and say how many went.
+
+    A letter is removed only when its event was accepted; one whose answer never came is kept
+    and may come twice. Exit code 1 when some were kept.
+    """
+    from harness.catalogue import Catalogue
+    from harness.target import checked_url
+
+    base, chosen = checked_url(url), Catalogue.here().target(target)
+    while True:
+        done = _once(base, chosen, source)
+        OUT.print(str(done), highlight=False)
+        if every is None:
+            raise typer.Exit(ExitCode.OVER_BUDGET if done.kept else ExitCode.WITHIN_BUDGET)
+        time.sleep(every)
+
+
+def _once(url: str, target: Target, source: str | None) -> Replayed:
+    from harness.replay import by_endpoint, from_file, from_table
+
+    if source is None:
+        return by_endpoint(url, target)
+    if "://" not in source:
+        return from_file(url, target, Path(source))
+    if not source.startswith(("postgresql://", "postgres://")):
+        raise UsageError(f"--from {source!r} is neither a file nor a postgresql:// URL")
+    return from_table(url, target, source)

@@ -1,0 +1,1 @@
+"""Has a real Prometheus watch a run: brings it, compresses its clock, reads its alerts."""

@@ -1,0 +1,90 @@
+"""Faults that wait for rows persisted and for the first refusal, on a real run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.facts import Facts
+from harness.ledger.collected import Collected
+from harness.load.reading import read_journals
+from harness.model import Status
+from tests.integration.conftest import harness
+
+PERSISTED = 100
+
+# The queue is full at once, and a push waits 5 s for room.
+EXPERIMENT = f"""
+from harness.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from harness.model import Predicted
+
+EXPERIMENT = Experiment(
+    name="waits",
+    hypothesis="Faults come when what they wait for has come.",
+    variants=(
+        Variant(
+            "",
+            steady(200, 8),
+            (
+                PlannedFault("pause", Trigger("persisted >= {PERSISTED}"), 0.3),
+                PlannedFault("sigkill", Trigger("first refusal")),
+            ),
+            {{"workers": 5, "handler_time_s": 0.05, "capacity": 50}},
+        ),
+    ),
+    targets=("channel",),
+    predict=lambda seen: Predicted(),
+    bounds={{"max_lost": 100}},
+)
+"""
+
+NEVER = EXPERIMENT.replace(f"persisted >= {PERSISTED}", "queue_length >= 2000")
+
+
+def test_faults_come_within_20_ms_of_what_they_wait_for(project: Path) -> None:
+    (project / "waits.py").write_text(EXPERIMENT)
+    done = harness("run", "waits.py", "--runtime", "local", "--json", "-")
+    assert done.code == 0, done.err
+    (folder,) = (project / "results" / "runs").iterdir()
+    pause, kill = Facts.load(folder).faults
+
+    assert pause.met_ns is not None
+    persisted_ns = np.sort(Collected.load(folder).rows["persisted_ns"])[PERSISTED - 1]
+    assert pause.met_ns >= persisted_ns
+    assert pause.met_ns - persisted_ns <= 30e6
+
+    assert kill.met_ns is not None
+    outcomes = read_journals(folder).outcomes
+    refused_ns = outcomes["done_ns"][outcomes["status"] == Status.REFUSED].min()
+    assert kill.met_ns >= refused_ns
+    assert kill.met_ns - refused_ns <= 30e6
+
+    for record in (pause, kill):
+        assert record.look_gap_s is not None
+        assert record.look_gap_s <= 0.020
+        assert record.lag_s is not None
+        assert 0 <= record.lag_s <= 0.020
+    assert "ms after the condition" in done.err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (NEVER, "queue_length >= 2000, which can never come true: the queue holds 50 events"),
+        (
+            EXPERIMENT.replace("persisted >= 100", "persisted > 1600"),
+            "only 1600 events are sent",
+        ),
+        (EXPERIMENT.replace("persisted", "persistent"), "'first refusal'; queue_length, in_flight"),
+    ],
+)
+def test_what_can_never_come_true_starts_nothing(project: Path, text: str, said: str) -> None:
+    (project / "waits.py").write_text(text)
+    done = harness("run", "waits.py", "--runtime", "local")
+    assert done.code == 4
+    (line,) = [line for line in done.err.splitlines() if line.startswith("error:")]
+    assert said in line
+    assert "Traceback" not in done.err
+    assert not (project / "results" / "runs").exists()
