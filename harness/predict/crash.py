@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from harness.experiment import Observed
 from harness.model import Predicted
 
-# Between the last look at the target and the kill, events still come and go: one interval of
-# the health probe, its answer, and the signal's own way.
-LOOK_S = 0.03
+# After the last look at the target events still come and go: beside the time until the fault
+# there are the answer's way and the signal's.
+LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
