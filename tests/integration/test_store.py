@@ -43,18 +43,21 @@ def test_an_insert_is_done(postgres: Server) -> None:
 def test_an_insert_that_gets_no_connection_in_time_fails_and_is_never_done(
     postgres: Server,
 ) -> None:
-    async def insert_beside_slow_queries(store: Store) -> None:
-        # One worker's connection and the spare ones, all taken.
-        slow = [asyncio.ensure_future(store.sleep(0.8)) for _ in range(store.pool.max_size)]
-        await asyncio.sleep(0.4)
+    async def hold(store: Store) -> None:
+        async with store.pool.connection():
+            await asyncio.sleep(1)
+
+    async def insert_while_all_are_held(store: Store) -> None:
+        holders = [asyncio.ensure_future(hold(store)) for _ in range(store.pool.max_size)]
+        await asyncio.sleep(0.2)
         begin = time.monotonic()
         with pytest.raises(DatabaseError):
             await store.insert(EVENT)
-        assert time.monotonic() - begin < 1
-        await asyncio.gather(*slow, return_exceptions=True)
+        assert time.monotonic() - begin < 0.7
+        await asyncio.gather(*holders)
         await asyncio.sleep(0.3)
 
-    assert _with_store(postgres, 0.3, insert_beside_slow_queries) == 0
+    assert _with_store(postgres, 0.3, insert_while_all_are_held) == 0
 
 
 def test_an_insert_whose_turn_comes_too_late_is_a_failure_and_not_done(postgres: Server) -> None:
