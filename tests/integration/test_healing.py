@@ -18,7 +18,7 @@ from harness.catalogue import Catalogue
 from harness.conduct import build_fault
 from harness.experiment import PlannedFault, Trigger
 from harness.facts import Facts
-from tests.integration.conftest import COMMAND, harness, left_behind, until
+from tests.integration.conftest import COMMAND, harness, left_behind, loading, until
 from tests.sites import runtime_named
 
 # The fault holds for longer than any test waits.
@@ -141,8 +141,8 @@ def test_a_fault_that_holds_is_healed_when_the_run_is_interrupted(
     running = held(kind)
     until(lambda: f"fault {kind.fault} injected" in held.said() or _over(running, held), 120)
     # Some events meet it while it holds.
-    until(lambda: "load (" in held.said() or _over(running, held), 60)
-    time.sleep(1.5)
+    until(lambda: loading(project / "results" / "runs") or _over(running, held), 60)
+    time.sleep(0.5)
     assert "healed" not in held.said()
 
     running.send_signal(signal.SIGINT)
