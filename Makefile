@@ -21,7 +21,7 @@ OPTIONS := --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(foreach t,$(TARGE
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## /{sub("%","NAME",$$1); printf "make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "settings: RUNTIME=auto|local|docker  SEED=42  TARGET='channel redis'  PYTHON=python3.12"
+	@echo "settings: RUNTIME=auto|local|docker|kubernetes  SEED=42  TARGET='channel redis'  PYTHON=python3.12"
 
 .PHONY: experiment-%
 experiment-%: $(READY) ## run one experiment, e.g. make experiment-crash
@@ -56,7 +56,7 @@ bench: $(READY) ## measure the instrument beside its peers, as ratios within one
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: bench-%
-bench-%: $(READY) ## measure one part: startup reconcile readback load dispatcher stages
+bench-%: $(READY) ## measure one part, e.g. make bench-reconcile ARGS="--piece 10M"
 	@$(BIN)/python -m bench $* $(ARGS)
 
 .PHONY: prevented-faults
@@ -103,6 +103,14 @@ docker-engine: $(READY) ## install and start a Docker engine where there is none
 docker-engine-stop: $(READY) ## stop the engine that make docker-engine started
 	@$(BIN)/python -m harness.docker_engine --stop
 
+.PHONY: kubernetes
+kubernetes: $(READY) ## build and start a Kubernetes cluster of one node where there is none
+	@$(BIN)/python -m harness.kubernetes_cluster
+
+.PHONY: kubernetes-down
+kubernetes-down: $(READY) ## remove that cluster with all its traces
+	@$(BIN)/python -m harness.kubernetes_cluster --down
+
 .PHONY: recover
 recover: $(READY) ## remove what a killed harness left behind
 	@$(BIN)/harness recover
@@ -116,6 +124,9 @@ lock: $(READY) ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile targets/dispatcher/requirements.in --constraint requirements.lock \
 		--universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
 		-o targets/dispatcher/requirements.lock
+	@$(BIN)/uv pip compile harness/runtimes/images/load/requirements.in --constraint requirements.lock \
+		--universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+		-o harness/runtimes/images/load/requirements.lock
 
 .PHONY: clean
 clean: ## remove the virtual environment and everything built; results stay

@@ -1,3 +1,6 @@
-"""The instrument beside what people would use instead, as ratios within one run."""
+"""The instrument as ratios beside what people would use instead, and held to its goals."""
 
-PARTS = ("startup", "reconcile", "readback", "load", "dispatcher", "stages")
+PARTS = (
+    *("startup", "reconcile", "readback", "load", "dispatcher", "stages"),
+    *("cells", "precision", "memory", "page"),
+)

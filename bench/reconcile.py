@@ -12,20 +12,22 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from bench.pieces import Found, Piece, Round, Say
 from bench.report import Report, Row, at_least, at_most, median
 from harness.ledger import reconcile as ledger
 from harness.ledger.reconcile import reconcile, reconcile_by_arrays
 from harness.ledger.records import INTENT, OUTCOME, PAIR, ROW, Held, Told
+from harness.ledger.selfproof import LARGEST_SAMPLE, prove
 from harness.model import Status
 
 NAME = "reconcile"
 EVENTS, FEWER, MORE = 10_000_000, 1_000_000, 100_000_000
-LARGE_ROUNDS = 5
+LARGE_TIMES, SEED = 5, 1
 PRODUCERS = 64
 LOST_PER_MILLION = 50
 DOUBLED_PER_MILLION = 30
@@ -180,6 +182,27 @@ def _status_kib(field: str) -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(field))
 
 
+# Faster than one load process with a journal sends here; a run is never shorter than its load.
+FASTEST_PER_S = 20_000
+PROOF_SHARE = 0.05
+
+
+def proof_s(seed: int) -> float:
+    """Return the seconds that a run's proof of its ledger takes, at its most.
+
+    More events than a sample holds do not make it longer.
+    """
+    told, held = history(LARGEST_SAMPLE, seed)
+    seconds = 0.0
+    # The first one pays for what is imported.
+    for _ in range(2):
+        begin = time.perf_counter()
+        if not all(check.ok for check in prove(told, held, seed)):
+            raise RuntimeError("the ledger did not prove itself")
+        seconds = time.perf_counter() - begin
+    return seconds
+
+
 def _in_a_process(name: str, events: int, seed: int, times: int = 1) -> list[Measured]:
     done = subprocess.run(
         [
@@ -194,52 +217,83 @@ def _in_a_process(name: str, events: int, seed: int, times: int = 1) -> list[Mea
     return measured
 
 
-def run(rounds: int, say: Callable[[str], None], seed: int = 1) -> Report:
-    """Measure all contenders in turn, at three sizes.
+def _compared(events: int) -> Callable[[Say], Round]:
+    def measure(say: Say) -> dict[str, Measured]:
+        found = {}
+        for name in CONTENDERS:
+            say(f"{name}, {events:,} events")
+            (found[name],) = _in_a_process(name, events, SEED)
+        _agree(found)
+        return found
 
-    Raises:
-        RuntimeError: two contenders disagree about the same events.
-    """
-    at = {events: _compare(events, rounds, seed, say) for events in (FEWER, EVENTS)}
-    say(f"ledger, {MORE:,} events")
-    large = _in_a_process("ledger", MORE, seed, LARGE_ROUNDS)
-    ours = {events: median(_field(found["ledger"], "seconds")) for events, found in at.items()}
+    return measure
+
+
+def _agree(found: Mapping[str, Measured]) -> None:
+    answers = {name: str(measured["answer"]) for name, measured in found.items()}
+    if len(set(answers.values())) != 1:
+        raise RuntimeError(f"the contenders disagree: {answers}")
+
+
+def _large(say: Say) -> list[Measured]:
+    say(f"ledger, {MORE:,} events, {LARGE_TIMES} times")
+    return _in_a_process("ledger", MORE, SEED, LARGE_TIMES)
+
+
+# The history of the large one takes far longer to make than to judge, so it is made once.
+PIECES = {
+    "1M": Piece(_compared(FEWER)),
+    "10M": Piece(_compared(EVENTS)),
+    "100M": Piece(_large, 1),
+    "proof": Piece(lambda _: proof_s(SEED)),
+}
+
+
+def report(found: Found) -> Report:
+    """Put what was found at three sizes side by side."""
+    at = {
+        events: {name: [each[name] for each in found[piece]] for name in CONTENDERS}
+        for piece, events in (("1M", FEWER), ("10M", EVENTS))
+    }
+    large = [measured for each in found["100M"] for measured in each]
+    ours = {events: median(_field(runs["ledger"], "seconds")) for events, runs in at.items()}
     ours[MORE] = median(_field(large, "seconds"))
     rows = [
         _row(name, events, runs, ours[events])
-        for events, found in at.items()
-        for name, runs in found.items()
+        for events, contenders in at.items()
+        for name, runs in contenders.items()
     ]
     rows.append(_row("ledger", MORE, large, ours[MORE]))
+    proof, shortest_s = median(found["proof"]), LARGEST_SAMPLE / FASTEST_PER_S
+    told = f"a run of {LARGEST_SAMPLE:,} events or more"
+    rows.append(Row("self-proof", told, round(proof, 4), "seconds"))
     base = ours[EVENTS]
     return Report(
         NAME,
         "Reconciling many events",
         "All contenders get the same arrays and must find the same events.",
-        rounds,
+        min(len(found["1M"]), len(found["10M"]), len(large)),
         rows,
         [
             at_least("times as fast as pandas", _times(at[EVENTS]["pandas"], base), 20),
             at_least("times as fast as DuckDB", _times(at[EVENTS]["DuckDB"], base), 8),
+            at_most("seconds for 10 million", base, 1),
+            at_most(
+                "MiB above the input for 10 million",
+                median(_field(at[EVENTS]["ledger"], "mib")),
+                200,
+            ),
             at_most("seconds for 100 million", ours[MORE], 8),
             at_most("MiB above the input for 100 million", median(_field(large, "mib")), 1024),
             at_most("times as long for 100 million as for 10", ours[MORE] / base, 13),
+            at_most(
+                f"share of a run of {LARGEST_SAMPLE:,} events at {FASTEST_PER_S:,}/s that its "
+                "self-proof takes",
+                round(proof / shortest_s, 4),
+                PROOF_SHARE,
+            ),
         ],
     )
-
-
-def _compare(
-    events: int, rounds: int, seed: int, say: Callable[[str], None]
-) -> dict[str, list[Measured]]:
-    found: dict[str, list[Measured]] = {name: [] for name in CONTENDERS}
-    for number in range(rounds):
-        for name in CONTENDERS:
-            say(f"round {number + 1} of {rounds}: {name}, {events:,} events")
-            found[name] += _in_a_process(name, events, seed)
-    answers = {name: {str(m["answer"]) for m in runs} for name, runs in found.items()}
-    if len(set.union(*answers.values())) != 1:
-        raise RuntimeError(f"the contenders disagree: {answers}")
-    return found
 
 
 def _row(name: str, events: int, runs: list[Measured], ours: float) -> Row:

@@ -32,11 +32,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What was to be reached, what was measured, and whether that is enough."""
+    """What was to be reached, what was measured, and whether that is enough.
+
+    ``short_by`` is how many times the measured value lies beyond the bound; None when the
+    goal is met, or the bound is not a number.
+    """
 
     text: str
     measured: float | None
     met: bool
+    short_by: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,9 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _goal(goal: Goal) -> str:
-    return f"{goal.text}: " + ("not measured" if goal.measured is None else f"{goal.measured:.4g}")
+    measured = "not measured" if goal.measured is None else f"{goal.measured:.4g}"
+    short = "" if goal.short_by is None else f", {goal.short_by:.3g} times short of it"
+    return f"{goal.text}: {measured}{short}"
 
 
 def _listed(values: dict[str, str] | dict[str, str | int | float]) -> str:
@@ -143,9 +150,17 @@ def median(values: Sequence[float]) -> float:
 
 def at_least(text: str, measured: float | None, bound: float) -> Goal:
     """Return a goal that holds from a bound on."""
-    return Goal(f"{text} ≥ {bound:g}", measured, measured is not None and measured >= bound)
+    met = measured is not None and measured >= bound
+    short = bound / measured if measured and not met else None
+    return Goal(f"{text} ≥ {bound:g}", measured, met, _rounded(short))
 
 
 def at_most(text: str, measured: float | None, bound: float) -> Goal:
     """Return a goal that holds up to a bound."""
-    return Goal(f"{text} ≤ {bound:g}", measured, measured is not None and measured <= bound)
+    met = measured is not None and measured <= bound
+    short = measured / bound if measured and not met else None
+    return Goal(f"{text} ≤ {bound:g}", measured, met, _rounded(short))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

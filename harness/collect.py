@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import psycopg
 from psycopg import sql
 
+from harness.copying import Integers, copy_integers
 from harness.errors import CollectError, UsageError
 from harness.ledger.collected import Collected
-from harness.ledger.records import PAIR, ROW
+from harness.ledger.records import PAIR, ROW, Records
 from harness.target import Persisted
 
 CONNECT_S = 5
@@ -24,11 +23,6 @@ STATEMENT_MS = 60_000
 
 # Where a target does not tell what it holds, silence must last longer to mean anything.
 BLIND_QUIET_S = 5.0
-
-# COPY BINARY: https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format".
-_COPY_HEADER = b"PGCOPY\n\xff\r\n\x00"
-_COPY_HEADER_BYTES = 19
-_TRAILER = struct.pack(">h", -1)
 
 # A timestamp travels as it is stored, in microseconds since 2000; making a number of it on
 # the server would take ten times as long. Beyond some centuries it is not a time of a run.
@@ -186,20 +180,46 @@ class Auditor:
         Raises:
             CollectError: the database died or a query failed.
         """
+        persisted = self._persisted
         with self._reading() as connection:
-            columns = _columns(connection, self._persisted.query, "persisted.query")
-            return Collected(
-                _copy_rows(connection, self._persisted.query, columns),
-                np.concatenate(
-                    [
-                        _copy_pairs(connection, self._persisted.dead_letter_query),
-                        self._pairs_of_file(),
-                    ]
-                ),
-                _copy_pairs(connection, self._persisted.pending_query),
-            )
+            columns = _columns(connection, persisted.query, "persisted.query")
+        return Collected(
+            self._copy_rows(persisted.query, columns),
+            np.concatenate([self._copy_pairs(persisted.dead_letter_query), self._pairs_of_file()]),
+            self._copy_pairs(persisted.pending_query),
+        )
 
-    def _pairs_of_file(self) -> npt.NDArray[np.void]:
+    def _copy_rows(self, query: str, columns: Columns) -> Records:
+        fields = (
+            _integer("producer"),
+            _integer("sequence"),
+            _integer("payload_hash") if columns.payload_hash else "0::bigint",
+            _integer("position") if columns.position else "0::bigint",
+            _TIME if columns.persisted_at else "0::bigint",
+        )
+        return _rows_of(self._copy(query, fields), times=columns.persisted_at)
+
+    def _copy_pairs(self, query: str | None) -> Records:
+        if query is None:
+            return np.empty(0, PAIR)
+        return _pairs_of(self._copy(query, (_integer("producer"), _integer("sequence"))))
+
+    def _copy(self, query: str, fields: tuple[str, ...]) -> Integers:
+        """Return the fields of all rows as an array of shape (rows, fields)."""
+        statement = sql.SQL(
+            "copy (select {fields} from ({query}) as persisted) to stdout (format binary)"
+        ).format(fields=sql.SQL(", ".join(fields)), query=_raw(query))
+        # What takes long is bounded by the server's silence, not by its time.
+        connection = self._reading(statement_ms=0)
+        try:
+            text = statement.as_bytes(connection)
+            return copy_integers(connection, text, len(fields), null=_FOREIGN)
+        except (psycopg.Error, OSError) as error:
+            raise CollectError(f"what was persisted cannot be read: {_one_line(error)}") from None
+        finally:
+            connection.close()
+
+    def _pairs_of_file(self) -> Records:
         """Return the dead letters that the target keeps in a file; none where it has none."""
         name = self._persisted.dead_letter_file
         if name is None or self._folder is None or not (self._folder / name).exists():
@@ -239,18 +259,18 @@ class Auditor:
         """Return how long no row may come; longer where the target may hold some unseen."""
         return self._persisted.quiet_s if empty else max(self._persisted.quiet_s, self._blind_s)
 
-    def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
+    def _connect(self, statement_ms: int = STATEMENT_MS) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
             self._url,
             autocommit=True,
             connect_timeout=CONNECT_S,
             # Timestamps without a zone are read as UTC.
-            options=f"-c statement_timeout={STATEMENT_MS} -c timezone=UTC",
+            options=f"-c statement_timeout={statement_ms} -c timezone=UTC",
         )
 
-    def _reading(self) -> psycopg.Connection[tuple[object, ...]]:
+    def _reading(self, statement_ms: int = STATEMENT_MS) -> psycopg.Connection[tuple[object, ...]]:
         try:
-            return self._connect()
+            return self._connect(statement_ms)
         except psycopg.OperationalError as error:
             raise CollectError(
                 f"what was persisted cannot be read, the database is away: {_one_line(error)}"
@@ -279,47 +299,34 @@ def _columns(connection: psycopg.Connection[tuple[object, ...]], query: str, whe
     return Columns("payload_hash" in names, "position" in names, "persisted_at" in names)
 
 
-def _copy_rows(
-    connection: psycopg.Connection[tuple[object, ...]], query: str, columns: Columns
-) -> npt.NDArray[np.void]:
-    fields = (
-        _integer("producer"),
-        _integer("sequence"),
-        _integer("payload_hash") if columns.payload_hash else "0::bigint",
-        _integer("position") if columns.position else "0::bigint",
-        _TIME if columns.persisted_at else "0::bigint",
-    )
-    table = _copy_integers(connection, query, fields)
-    rows = np.empty(len(table), ROW)
-    for name, index in (("producer", 0), ("sequence", 1), ("payload_hash", 2), ("position", 3)):
-        rows[name] = table[:, index]
-    if columns.persisted_at:
-        rows["persisted_ns"] = (table[:, 4].clip(-_FAR_US, _FAR_US) + _EPOCH_US) * 1000
-    else:
-        rows["persisted_ns"] = 0
+def _rows_of(table: Integers, *, times: bool) -> Records:
+    """Return integers, in the order of a ROW's fields, as rows; in place."""
+    rows: Records = table.view(ROW)[:, 0]
+    if times:
+        persisted = rows["persisted_ns"]
+        np.clip(persisted, -_FAR_US, _FAR_US, out=persisted)
+        persisted += _EPOCH_US
+        persisted *= 1000
     return rows
 
 
-def _copy_pairs(
-    connection: psycopg.Connection[tuple[object, ...]], query: str | None
-) -> npt.NDArray[np.void]:
-    if query is None:
-        return np.empty(0, PAIR)
-    table = _copy_integers(connection, query, (_integer("producer"), _integer("sequence")))
-    known = table[(table >= 0).all(axis=1)].astype(np.int64)
+def _pairs_of(table: Integers) -> Records:
+    known = table[(table >= 0).all(axis=1)]
     pairs = np.empty(len(known), PAIR)
     pairs["producer"], pairs["sequence"] = known[:, 0], known[:, 1]
     return pairs
 
 
-def _read_pairs(path: Path) -> npt.NDArray[np.void]:
+def _read_pairs(path: Path) -> Records:
     """Return the events of a file with a JSON object a line.
+
+    A last line without its end was cut short by a kill: what it names was not kept.
 
     Raises:
         CollectError: a line is none, or does not name an event.
     """
     pairs = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
             told = json.loads(line)
             pairs.append((int(told["producer"]), int(told["sequence"])))
@@ -332,38 +339,6 @@ def _read_pairs(path: Path) -> npt.NDArray[np.void]:
 
 def _integer(expression: str) -> str:
     return f"coalesce(({expression})::bigint, {_FOREIGN})"
-
-
-def _copy_integers(
-    connection: psycopg.Connection[tuple[object, ...]], query: str, fields: tuple[str, ...]
-) -> npt.NDArray[np.int64]:
-    """Return the fields of all rows as an array of shape (rows, fields)."""
-    statement = sql.SQL(
-        "copy (select {fields} from ({query}) as persisted) to stdout (format binary)"
-    ).format(fields=sql.SQL(", ".join(fields)), query=_raw(query))
-    try:
-        with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            # One part for each row: joined as they come, they are never all kept apart.
-            data = bytearray()
-            for part in copy:
-                data += part
-    except psycopg.Error as error:
-        raise CollectError(f"what was persisted cannot be read: {_one_line(error)}") from None
-    return _parse_copy(data, len(fields))
-
-
-def _parse_copy(data: bytearray, width: int) -> npt.NDArray[np.int64]:
-    if not data.startswith(_COPY_HEADER) or not data.endswith(_TRAILER):
-        raise CollectError("the database's answer to COPY broke off before its end")
-    # Without NULLs every row is as long as the next, so the bytes are an array as they are.
-    field = [("length", ">i4"), ("value", ">i8")]
-    record = np.dtype([("fields", ">i2"), ("values", field, (width,))])
-    body = memoryview(data)[_COPY_HEADER_BYTES : -len(_TRAILER)]
-    if len(body) % record.itemsize:
-        raise CollectError("the database's answer to COPY has rows of unequal length")
-    parsed = np.frombuffer(body, record)
-    values: npt.NDArray[np.int64] = parsed["values"]["value"]
-    return values
 
 
 def _one_line(error: Exception) -> str:

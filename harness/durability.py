@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from harness.admission import check
 from harness.budget import Budget
@@ -35,6 +38,28 @@ FAULTS: Mapping[str, PlannedFault] = {
 }
 POWER = "power loss"
 
+# The same yes comes from a broker, which can be killed too.
+BROKERS = ("redis", "kafka")
+BROKER = "SIGKILL of the broker"
+BROKER_FAULT = PlannedFault("server-kill", _AT, parameters={"servers": " ".join(BROKERS)})
+
+ALL = (*FAULTS, BROKER)
+
+HOW = (
+    f"Load: {LOAD.phases[0].rate_per_s:g} events of {LOAD.payload_bytes // 1024} KiB a second for "
+    f"{LOAD.duration_s:g} s, "
+    f"against {SETTINGS['workers']} workers that need {SETTINGS['handler_time_s']} s each. The "
+    "fault comes when 200 events are queued, where the target tells; a stop gives 10 s, and the "
+    "kernel ends a target for want of memory when it gets to that. What is inserted by then is "
+    "with the database, so a cell of some 200 events means all that was under way."
+)
+
+# How many of its nodes a broker waits for before it says yes; for targets that can be asked.
+ACKS: Mapping[str, Mapping[str, str | int | float]] = {
+    "acks = 1": {"acks": "1"},
+    "acks = 0": {"acks": "0"},
+}
+
 # What decides whether a broker's yes outlives a loss of power; a process that is killed
 # does not test it, since its writes are with the kernel by then.
 FLUSHING: Mapping[str, Mapping[str, str | int | float]] = {
@@ -43,6 +68,8 @@ FLUSHING: Mapping[str, Mapping[str, str | int | float]] = {
     "kafka.log.flush.interval.messages = 1": {"kafka.log.flush.interval.messages": "1"},
     "postgres.synchronous_commit = off": {"postgres.synchronous_commit": "off"},
 }
+
+_ROWS = TypeAdapter(list[Worth])
 
 # Whatever is lost is the measurement; a run that says nothing is not.
 _ANY = Budget(max_loss_ratio=1.0)
@@ -59,11 +86,18 @@ class Trial:
 
 
 def trials(targets: Sequence[Target], runtime: Runtime) -> list[Trial]:
-    """Return all runs: each fault on each target, and loss of power on each way of flushing."""
+    """Return all runs: each fault on each target and ack level, and each way of flushing."""
     made = []
     for target in targets:
-        worth = Worth(target.name, "", target.ack_level)
-        made += [_trial(worth, name, target, {}, runtime) for name in FAULTS]
+        shipped: Mapping[str, Mapping[str, str | int | float]] = {"": {}}
+        levels = {**shipped, **(ACKS if "acks" in target.settings else {})}
+        for words, settings in levels.items():
+            worth = Worth(target.name, words, target.ack_level)
+            made += [
+                _trial(worth, name, target, settings, runtime)
+                for name in ALL
+                if name != BROKER or set(BROKERS) & set(target.services)
+            ]
         for words, settings in FLUSHING.items():
             if words.partition(".")[0] in target.services:
                 other = Worth(target.name, words, target.ack_level)
@@ -78,7 +112,8 @@ def _trial(
     settings: Mapping[str, str | int | float],
     runtime: Runtime,
 ) -> Trial:
-    variant = Variant("", LOAD, (FAULTS[fault],), {**SETTINGS, **settings})
+    planned = BROKER_FAULT if fault == BROKER else FAULTS[fault]
+    variant = Variant("", LOAD, (planned,), {**SETTINGS, **settings})
     experiment = Experiment(
         name=f"durability-{fault.lower().replace(' ', '-')}",
         hypothesis="What a producer was told yes to is persisted in the end.",
@@ -107,6 +142,37 @@ def measure(
 def rows(asked: Sequence[Trial]) -> list[Worth]:
     """Return the rows that the trials fill, each once, in order."""
     return list({id(trial.worth): trial.worth for trial in asked}.values())
+
+
+def keep(path: Path, measured: Sequence[Worth]) -> list[Worth]:
+    """Add rows to those of earlier measurements and save them; return all.
+
+    What was measured again takes the place of what was measured before; a run that said
+    nothing does not.
+
+    Raises:
+        UsageError: the file is there and holds no rows.
+    """
+    known: dict[tuple[str, str], Worth] = {}
+    try:
+        earlier = _ROWS.validate_json(path.read_bytes()) if path.exists() else []
+    except ValidationError:
+        raise UsageError(
+            f"{path} does not hold what `harness durability --save` writes; remove it, or "
+            "restore it from version control"
+        ) from None
+    for worth in [*earlier, *measured]:
+        before = known.get((worth.target, worth.setting))
+        windows = dict(before.windows) if before else {}
+        for fault, window in worth.windows.items():
+            if window.lost is not None or fault not in windows:
+                windows[fault] = window
+        known[worth.target, worth.setting] = replace(worth, windows=windows)
+    kept = sorted(known.values(), key=lambda worth: worth.target)
+    partial = path.with_suffix(".tmp")
+    partial.write_bytes(_ROWS.dump_json(kept, indent=2) + b"\n")
+    partial.replace(path)
+    return kept
 
 
 def _window(trial: Trial, result: Result | None) -> Window:

@@ -65,6 +65,8 @@ class Report:
         results: of all runs.
         smallest: the smallest schedule that loses; None when none does.
         unfinished: why the search ended early; None when it did not.
+        took_s: of the whole search; ``lost_after_s``: until a run had lost something, None
+            when none did.
     """
 
     target: str
@@ -72,6 +74,8 @@ class Report:
     results: list[Result] = field(default_factory=list)
     smallest: Schedule | None = None
     unfinished: str | None = None
+    took_s: float = 0.0
+    lost_after_s: float | None = None
 
     def losing(self) -> list[Found]:
         """Return the steps that lost events, the most first."""

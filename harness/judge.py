@@ -21,13 +21,11 @@ from harness.ledger.records import Held, Ledger, Records, Told
 from harness.ledger.selfproof import Check, prove
 from harness.ledger.stages import When, by_stage, by_time, in_words, lost_events
 from harness.load.reading import Journals, read_journals
-from harness.marks import load_marks
+from harness.marks import LOST, load_marks
 from harness.model import Counts, Evidence, Expected, Predicted
 from harness.result import Comparison, LoadFigures, LostWhere, Result
 
 INDEPENDENT_SOURCES = 2
-
-STAGES = "stages.npy"
 
 # Beyond these the harness itself had too little CPU: the load was not the one that was
 # asked for, and the moment of a fault was not the one that was seen.
@@ -89,9 +87,9 @@ def judge_facts(
     try:
         read = _read(folder, facts, spent)
     except (HarnessError, OSError, ValueError) as error:
-        return _unreadable(facts, f"what the run saved cannot be judged: {error}")
+        return _unreadable(facts, f"what the run saved cannot be judged: {_why(error)}")
     if facts.stages_marked and read.lost is not None:
-        np.save(folder / STAGES, in_words(read.lost), allow_pickle=False)
+        np.save(folder / LOST, in_words(read.lost), allow_pickle=False)
     if timings_s is not None:
         facts.timings_s = dict(timings_s)
     return _result(facts, read)
@@ -113,7 +111,8 @@ def _read(folder: Path, facts: Facts, spent: MutableMapping[str, float]) -> _Rea
         facts.hashes_measured,
         facts.positions_measured,
     )
-    ledger, marks = reconcile(told, held), load_marks(folder)
+    ledger = reconcile(told, held)
+    marks = load_marks(folder, ledger.lost)
     lost = lost_events(told, ledger, marks, _struck(facts))
     proving = time.monotonic()
     checks = prove(told, held, facts.seed)
@@ -208,7 +207,15 @@ def _base(facts: Facts) -> Result:
 
 def _unreadable(facts: Facts, reason: str) -> Result:
     problem = facts.problem or reason
-    return _base(facts).model_copy(update={"reason": problem, "breaches": [problem]})
+    told = {"reason": problem, "breaches": [problem], "not_measured": sorted(Counts().as_dict())}
+    return _base(facts).model_copy(update=told)
+
+
+def _why(error: Exception) -> str:
+    """Return what is wrong with a file, with its name."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _stages(facts: Facts, read: _Read) -> dict[str, int] | None:
@@ -322,15 +329,21 @@ def _told(evidence: Evidence) -> str:
 
 def _recovery_s(facts: Facts, told: Told, held: Held | None) -> float | None:
     """Return the seconds from the first fault until events are acked and persisted again."""
-    injected = [r.injected_ns for r in facts.faults if r.injected_ns and r.condition]
-    if not injected or held is None:
+    injected = [r for r in facts.faults if r.injected_ns and r.condition]
+    if not injected or held is None or not len(told.intents):
         return None
-    again_ns = [stats.first_ack_after(told, injected[0])]
-    if facts.times_measured:
-        again_ns.append(stats.first_row_after(held.rows, injected[0]))
+    begin_ns, end_ns = injected[0].injected_ns or 0, injected[0].healed_ns
+    if end_ns is None:
+        return None
+    acked_ns = stats.acked_ns(told)
+    last_sent_ns = int(told.intents["sent_ns"].max())
+    again_ns = [stats.back_ns(acked_ns, begin_ns, end_ns, last_sent_ns)]
+    if facts.times_measured and len(acked_ns):
+        persisted_ns = held.rows["persisted_ns"]
+        again_ns.append(stats.back_ns(persisted_ns, begin_ns, end_ns, int(acked_ns.max())))
     if any(instant is None for instant in again_ns):
         return None
-    return round(max(i for i in again_ns if i is not None) / 1e9 - injected[0] / 1e9, 3)
+    return round(max(i for i in again_ns if i is not None) / 1e9 - begin_ns / 1e9, 3)
 
 
 def _persisted_per_s(facts: Facts, told: Told, read: _Read) -> float | None:

@@ -76,8 +76,13 @@ class Owner:
 @cache
 def _world() -> str:
     """Return where a pid means something: this boot of the machine, and the pid namespace."""
+    return f"{this_boot()}.{Path('/proc/self/ns/pid').stat().st_ino}"
+
+
+def this_boot() -> str:
+    """Return a short name for this boot of the machine."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return f"{boot.replace('-', '')[:12]}.{Path('/proc/self/ns/pid').stat().st_ino}"
+    return boot.replace("-", "")[:12]
 
 
 def start_ticks(pid: int) -> int:

@@ -41,23 +41,41 @@ class HealthProbe:
 
     Attributes:
         clock: tells whether the wall clock jumped meanwhile.
-        gap_s: the longest that it was kept from looking, other than by the target.
+        gap_s: the longest that it was kept from looking, other than by the target: between
+            two looks, or because this process did not come to run at all.
     """
 
     def __init__(self, base_url: str, http: Http, sink: Path) -> None:
         self._views = [_View(base_url, http)]
+        self._wanted: Sequence[str] | None = None
         self._http = http
         self._sink = sink
         self._samples: list[Sample] = []
         self._news = threading.Condition()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="health-probe", daemon=True)
+        self._pulse = threading.Thread(target=self._beat, name="pulse", daemon=True)
+        self._between_s = self._asleep_s = 0.0
         self.clock = ClockWatch()
-        self.gap_s = 0.0
+
+    @property
+    def gap_s(self) -> float:
+        """Return the longest gap so far, seconds."""
+        return max(self._between_s, self._asleep_s)
 
     def watch(self, base_urls: Sequence[str]) -> None:
-        """Look at these instances; to be called before it begins."""
-        self._views = [_View(url, self._http) for url in base_urls]
+        """Look at these instances from now on; others may come and go during a run."""
+        self._wanted = tuple(base_urls)
+
+    def _renew(self) -> None:
+        """Take on the instances that are wanted; only the looking thread touches views."""
+        wanted, self._wanted = self._wanted, None
+        if wanted is None:
+            return
+        present = {view.base_url: view for view in self._views}
+        self._views = [present.get(url) or _View(url, self._http) for url in wanted]
+        for url in present.keys() - set(wanted):
+            present[url].close()
 
     def samples(self) -> Sequence[Sample]:
         """Return all samples so far, oldest first."""
@@ -95,6 +113,7 @@ class HealthProbe:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._pulse.start()
         return self
 
     def __exit__(
@@ -105,13 +124,22 @@ class HealthProbe:
     ) -> None:
         self._over.set()
         self._thread.join(ANSWER_WITHIN_S * 3)
+        self._pulse.join()
+
+    def _beat(self) -> None:
+        """Note how much too long this process sleeps, also while a look is under way."""
+        while True:
+            begin = time.monotonic()
+            if self._over.wait(EVERY_S):
+                return
+            self._asleep_s = max(self._asleep_s, time.monotonic() - begin - EVERY_S)
 
     def _watch(self) -> None:
         with self._sink.open("a", encoding="utf-8") as sink, contextlib.closing(self):
             ready = time.monotonic()
             while not self._over.is_set():
                 begin = time.monotonic()
-                self.gap_s = max(self.gap_s, begin - ready - EVERY_S)
+                self._between_s = max(self._between_s, begin - ready - EVERY_S)
                 self.clock.look()
                 sample = self.look()
                 ready = time.monotonic()
@@ -128,6 +156,7 @@ class HealthProbe:
 
     def look(self) -> Sample:
         """Ask the target once."""
+        self._renew()
         return _together([view.look() for view in self._views])
 
 
@@ -135,6 +164,7 @@ class _View:
     """One instance as the probe sees it, over a connection that is kept open."""
 
     def __init__(self, base_url: str, http: Http) -> None:
+        self.base_url = base_url
         parts = urlsplit(base_url)
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         self._http = http

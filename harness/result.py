@@ -108,6 +108,12 @@ class Result(BaseModel):
         """Return the exit code that this verdict means for a pipeline."""
         return _EXIT[self.verdict]
 
+    @property
+    def self_proof_share(self) -> float | None:
+        """Return what share of the run's time the self-proof took; None where none was taken."""
+        spent_s, total_s = self.timings_s.get("self_proof"), self.timings_s.get("total")
+        return spent_s / total_s if spent_s is not None and total_s else None
+
     def to_json(self) -> str:
         """Return the file's text; ``schema`` is the version of its layout."""
         return self.model_dump_json(indent=2).replace('"schema_version"', '"schema"', 1)

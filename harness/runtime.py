@@ -29,6 +29,9 @@ class Order:
         servers: settings of each server, by its name.
         disks: the servers whose data lie on a disk of their own, that can lose power.
         instances: how many of the target serve side by side.
+        grace_s: what an instance is given to end, where that must be said beforehand: the
+            grace of the run's own faults, if they have one.
+        pre_stop_s: seconds of it before SIGTERM, likewise.
         probe: builds the health probe for a base URL.
         say: called with one short line per step.
     """
@@ -45,6 +48,8 @@ class Order:
     servers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     disks: frozenset[str] = frozenset()
     instances: int = 1
+    grace_s: float = 30.0
+    pre_stop_s: float = 0.0
 
 
 def in_service(folder: Path) -> Path:

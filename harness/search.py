@@ -82,22 +82,29 @@ def search(asked: Search) -> Report:
     """Aim a kill at each step, then look for the smallest schedule that loses."""
     report = Report(asked.target)
     begin = time.monotonic()
+    _look(asked, report, begin)
+    report.took_s = round(time.monotonic() - begin, 1)
+    return report
+
+
+def _look(asked: Search, report: Report, begin: float) -> None:
     numbers = iter(range(10_000))
     for step in asked.steps:
         for number in range(TRIES):
             if time.monotonic() - begin > asked.limit_s:
                 report.unfinished = f"{asked.limit_s:g} s were over"
-                return report
+                return
             after = 20 + derived(asked.seed, number + 1) % 60
             cell = aimed(asked.cell, step, _base_load(asked.cell), after, SMALL_CAPACITY)
             result = asked.run(cell, asked.seed, next(numbers))
             _note(report, step, asked.runs / result.run_id, result)
+            if report.lost_after_s is None and report.losing():
+                report.lost_after_s = round(time.monotonic() - begin, 1)
             if report.steps[step].hits:
                 break
     for losing in report.losing():
         if report.smallest is None:
             report.smallest = _smallest(asked, report, losing.step, begin, numbers)
-    return report
 
 
 def aimed(cell: Cell, step: str, load: Load, after: int, capacity: int | None) -> Cell:

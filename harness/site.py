@@ -24,12 +24,15 @@ class Incarnation:
             with the pid it names a process for ever.
         started_ns: wall clock when the runtime started it, nanoseconds.
         ready_s: seconds from there until it was ready; 0 when not known.
+        name: what another machine calls it, where its process cannot be seen from here;
+            pid and start_ticks are 0 then.
     """
 
     pid: int
     start_ticks: int
     started_ns: int
     ready_s: float = 0.0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,9 @@ class Probe(Protocol):
 
     def wait_for(self, wanted: Callable[[Sample], bool], timeout_s: float) -> Sample | None:
         """Return the first new sample that is wanted, or None when time is up."""
+
+    def watch(self, base_urls: Sequence[str]) -> None:
+        """Look at these instances from now on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +339,61 @@ class Recorded(Protocol):
 
         Raises:
             EvidenceError: the record has a gap, so nothing may be concluded from it.
+        """
+
+
+@runtime_checkable
+class PodRemovable(Startable, Protocol):
+    """A pod of the target can be taken away; what runs it puts another in its place."""
+
+    def delete_pod(self, grace_s: float) -> Rolled:
+        """Delete a pod with another grace than its own, and see the next one serve."""
+
+    def evict_pod(self) -> Rolled:
+        """Evict a pod, which budgets of disruption may forbid, and see the next one serve.
+
+        Raises:
+            FaultError: it was forbidden.
+        """
+
+
+@runtime_checkable
+class Drainable(Startable, Protocol):
+    """The node that the target runs on can be emptied, as for its maintenance."""
+
+    def drain_node(self) -> Sequence[Stopped]:
+        """Let nothing new onto it, and evict the target's pods; return how they ended."""
+
+    def node_open(self) -> bool:
+        """Return whether the node takes new pods, as the cluster says."""
+
+    def open_node(self) -> Incarnation:
+        """Let pods onto it again, and see the target serve."""
+
+
+@runtime_checkable
+class Scalable(Startable, Protocol):
+    """The number of the target's instances can be changed."""
+
+    def scale(self, instances: int) -> Sequence[Stopped]:
+        """Ask for another number; return how those ended that were too many."""
+
+    def instances(self) -> int:
+        """Return how many serve now, as the cluster says."""
+
+
+@runtime_checkable
+class Orchestrated(Protocol):
+    """An orchestrator runs the target's pods, and writes down what becomes of them."""
+
+    def account(self, since_ns: int) -> Sequence[Event]:
+        """Return what it wrote down of the target since then, oldest first.
+
+        Actions are ``create``, ``start``, ``delete`` (the wish), ``oom``, ``die`` with
+        ``exitCode``, ``destroy``, ``disrupt`` and ``event`` with the reason that it gives.
+
+        Raises:
+            EvidenceError: the account has a gap, so nothing may be concluded from it.
         """
 
 

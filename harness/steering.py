@@ -11,6 +11,8 @@
 
 Most steps last for less than a look takes. So the target is frozen when an event comes to
 the step, and looked at again: only if the event is still there it is hit, frozen as it is.
+A step that is over before its mark can be read is hit by chance: the target is frozen again
+and again, whatever is seen, until it stands still with an event there.
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ Ident = tuple[int, int]
 
 LOOK_EVERY_S = 0.0002
 ANSWER_S = 0.02
+
+# Nothing seen at a step for so long, though events go by: they pass faster than anybody reads.
+PATIENCE_S = 0.5
 
 # Marks that may come late, after a worker's.
 _FIRST = {Stage.ACCEPTED, Stage.QUEUED}
@@ -138,7 +143,7 @@ def aim(
 def _aim(  # noqa: PLR0913, PLR0917 - the same as its caller, and the way
     site: Site, way: Way, step: str, after: int, going_on: Callable[[], bool], limit_s: float
 ) -> Aim | None:
-    begin = asked = time.monotonic()
+    begin = asked = seen_at = time.monotonic()
     looks = 0
     while (now := time.monotonic()) - begin < limit_s:
         if now - asked > 0.1:
@@ -146,8 +151,12 @@ def _aim(  # noqa: PLR0913, PLR0917 - the same as its caller, and the way
             if not going_on():
                 return None
         way.look()
-        seen = way.at(step) if way.passed > after else []
-        if not seen:
+        ripe = way.passed > after
+        seen = way.at(step) if ripe else []
+        if seen or not ripe:
+            seen_at = now
+        by_chance = isinstance(site, Pausable) and now - seen_at > PATIENCE_S
+        if not seen and not by_chance:
             time.sleep(LOOK_EVERY_S)
             continue
         looks += 1
@@ -158,6 +167,9 @@ def _aim(  # noqa: PLR0913, PLR0917 - the same as its caller, and the way
         if kept:
             return Aim(tuple(kept), looks)
         site.resume()
+        if by_chance:
+            # So long, or a little longer, for it to be somewhere else at the next look.
+            time.sleep(LOOK_EVERY_S)
     return None
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands._shared import ERR, say
+from harness.commands._shared import ERR, say, shown_path
 
 if TYPE_CHECKING:
     from harness.catalogue import Catalogue, Cell
     from harness.monitor.watch import Watch
     from harness.outcome import Unjudged
+    from harness.report.console import ConsoleNarrator
     from harness.result import Result
     from harness.runtime import Runtime
 
@@ -88,4 +90,18 @@ def run_all(
                 narrator.say(died)
             for line in alerts_told(catalogue.runs / result.run_id, result):
                 narrator.say(line)
+            _draw(catalogue.runs / result.run_id, narrator)
         yield result
+
+
+def _draw(folder: Path, narrator: ConsoleNarrator) -> None:
+    """Draw the page of a run; that it cannot be drawn does not change the verdict."""
+    from harness.errors import HarnessError
+    from harness.report.page import save_run_page
+
+    try:
+        page = save_run_page(folder)
+    except HarnessError as error:
+        narrator.say(f"no page: {error}")
+    else:
+        narrator.say(f"page: {shown_path(page)}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import operator
+import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 # A pipe has no width of its own; a log keeps long lines better than broken ones.
 PIPE_WIDTH = 140
+_STAMP = re.compile(r"\d{8}T\d{6}Z")
 OUT = Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 ERR = Console(stderr=True, width=None if sys.stderr.isatty() else PIPE_WIDTH)
 
@@ -42,6 +45,29 @@ Variants = Annotated[
     ),
 ]
 
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        envvar="LOSSMETER_KUBECONFIG",
+        help="Kubernetes: the kubeconfig. Default: that of `make kubernetes`.",
+    ),
+]
+Context = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        envvar="LOSSMETER_KUBE_CONTEXT",
+        help="Kubernetes: the context in it. Default: that of `make kubernetes`.",
+    ),
+]
+AllowContext = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Kubernetes: this context is fit for tests, in which pods are killed. Repeatable.",
+    ),
+]
 
 JsonFile = Annotated[
     Path | None,
@@ -56,6 +82,16 @@ RuntimeName = Annotated[
 def say(text: str) -> None:
     """Tell one step on standard error."""
     ERR.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+def use_cluster(kubeconfig: Path | None, context: str | None, allowed: list[str] | None) -> None:
+    """Pass on which cluster is meant, and which may be used for tests."""
+    if kubeconfig is not None:
+        os.environ["LOSSMETER_KUBECONFIG"] = str(kubeconfig)
+    if context is not None:
+        os.environ["LOSSMETER_KUBE_CONTEXT"] = context
+    if allowed:
+        os.environ["LOSSMETER_ALLOW_CONTEXT"] = ",".join(allowed)
 
 
 def runtime_named(name: str) -> Runtime:
@@ -103,16 +139,23 @@ def check_json(file: Path | None) -> None:
         raise UsageError(f"--json {file}: folder {file.parent} does not exist")
 
 
+def shown_path(path: Path) -> Path:
+    """Return a path as it is short to read: from the working folder, where it lies in it."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 def newest(runs: Path) -> Path:
-    """Return the folder of the newest run."""
-    folders = sorted((path for path in runs.glob("*-*") if path.is_dir()), key=_changed)
+    """Return the folder of the newest run: by its name, since a page drawn anew changes its age."""
+    folders = sorted((path for path in runs.glob("*-*") if path.is_dir()), key=_begun)
     if not folders:
         raise UsageError(f"{runs} holds no run yet; make one with `harness run crash`")
     return folders[-1]
 
 
-def _changed(folder: Path) -> float:
-    return folder.stat().st_mtime
+def _begun(folder: Path) -> tuple[str, float]:
+    """Return when a run began, as its name says it; a folder of another name is old."""
+    stamp = folder.name.partition("-")[0]
+    return stamp if _STAMP.fullmatch(stamp) else "", folder.stat().st_mtime
 
 
 def run_folder(runs: Path, name: Path) -> Path:

@@ -50,6 +50,8 @@ def compare(
     repeats. Four runs on each side are needed to tell a difference from chance.
     """
     from harness.catalogue import Catalogue
+    from harness.report.backends import with_sustained
+    from harness.report.capacity import read_capacities
     from harness.report.matrix import cells_frame, runs_frame
     from harness.report.matrix_table import matrix_table
 
@@ -61,6 +63,7 @@ def compare(
 
         check_comparable(judged, before, across_seeds=across_seeds)
     cells = cells_frame(runs_frame(judged), runs_frame(before) if before else None)
+    cells = with_sustained(cells, read_capacities(folder.parent))
     for file in out or []:
         save(file, cells, judged, before)
         say(f"written: {file}")
@@ -133,7 +136,7 @@ def _html(
 ) -> None:
     from harness.catalogue import Catalogue
     from harness.report.capacity import read_capacities
-    from harness.report.page import matrix_page
+    from harness.report.matrix_page import matrix_page
 
     capacities = read_capacities(Catalogue.here().runs.parent)
     file.write_text(matrix_page(runs, baseline, capacities), encoding="utf-8")

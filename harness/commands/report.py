@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands._shared import OUT, JsonFile, newest, run_folder, say, show
+from harness.commands._shared import OUT, JsonFile, newest, run_folder, say, show, shown_path
 from harness.errors import UsageError
 
 MATRIX = "matrix.html"
@@ -54,23 +54,36 @@ def report(
             OUT.print(line, highlight=False, markup=False, soft_wrap=True)
     if page:
         for path in _pages(folders, runs):
-            say(f"page: {path}")
+            say(f"page: {shown_path(path)}")
     raise typer.Exit(exit_code(results))
 
 
 def _pages(folders: Sequence[Path], runs: Path) -> list[Path]:
     """Write a page for each run, and one for all of them where there are several."""
-    from harness.report.page import matrix_page, save_run_page, write
-    from harness.report.recorded import check_repeats, read_judged
+    from harness.report.page import save_run_page
 
     pages = [save_run_page(folder) for folder in folders]
     if len(folders) > 1:
         try:
-            judged = [read_judged(folder) for folder in folders]
-            check_repeats(judged)
+            pages.append(_matrix(folders, runs))
         except UsageError as error:
             say(f"no page of all runs together: {error}")
-        else:
-            runs.mkdir(parents=True, exist_ok=True)
-            pages.append(write(runs / MATRIX, matrix_page(judged)))
     return pages
+
+
+def _matrix(folders: Sequence[Path], runs: Path) -> Path:
+    """Write the page of all runs together.
+
+    Raises:
+        UsageError: they do not fit together, or it cannot be written.
+    """
+    from harness.report.capacity import read_capacities
+    from harness.report.matrix_page import matrix_page
+    from harness.report.page import write
+    from harness.report.recorded import check_repeats, read_judged
+
+    judged = [read_judged(folder) for folder in folders]
+    check_repeats(judged)
+    page = matrix_page(judged, capacities=read_capacities(runs.parent))
+    runs.mkdir(parents=True, exist_ok=True)
+    return write(runs / MATRIX, page)

@@ -135,6 +135,7 @@ def _named(cell: Cell) -> str:
 
 
 def _write(catalogue: Catalogue, folders: Sequence[Path], making: Making) -> None:
+    from harness.report.backends import with_sustained
     from harness.report.capacity import read_capacities
     from harness.report.matrix import cells_frame, runs_frame
     from harness.report.page import write
@@ -143,10 +144,11 @@ def _write(catalogue: Catalogue, folders: Sequence[Path], making: Making) -> Non
 
     runs = [read_judged(folder) for folder in folders]
     check_repeats(runs)
-    cells = cells_frame(runs_frame(runs))
     to = catalogue.runs.parent
     to.mkdir(parents=True, exist_ok=True)
+    capacities = read_capacities(to)
+    cells = with_sustained(cells_frame(runs_frame(runs)), capacities)
     for name in FILES:
         save(to / name, cells, runs)
-    path = write(to / "README.md", reference(runs, cells, read_capacities(to), making))
+    path = write(to / "README.md", reference(runs, cells, capacities, making))
     say(f"written: {path}, {', '.join(FILES)}")

@@ -15,13 +15,17 @@ from harness.commands._monitoring import Factor, Monitored, watching
 from harness.commands._repeating import Repeat, UntilDecided, run_repeatedly, wanted
 from harness.commands._running import prepare, recover, run_all, runnable
 from harness.commands._shared import (
+    AllowContext,
+    Context,
     JsonFile,
+    Kubeconfig,
     Targets,
     Variants,
     check_json,
     runtime_named,
     say,
     show,
+    use_cluster,
 )
 from harness.errors import ExitCode, HarnessError, UsageError
 
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.catalogue import Catalogue, Cell
+    from harness.model import Address
     from harness.monitor.watch import Watch
     from harness.outcome import Outcome
     from harness.result import Result
@@ -51,7 +56,7 @@ def run(
     variant: Variants = None,
     runtime: Annotated[
         str,
-        typer.Option(metavar="auto|local|docker", help="Where servers and targets run."),
+        typer.Option(metavar="auto|local|docker|kubernetes", help="Where servers and targets run."),
     ] = "auto",
     seed: Annotated[
         int | None,
@@ -59,6 +64,22 @@ def run(
     ] = None,
     repeat: Repeat = None,
     until_decided: UntilDecided = False,
+    load_processes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Send the load from so many processes, one journal each. "
+            "Default: as the experiment says, mostly 1.",
+        ),
+    ] = None,
+    load_listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Have the load processes started on other machines, by `harness load-worker "
+            "HOST:PORT`; HOST is this machine's address, where they reach the target as well.",
+        ),
+    ] = None,
     gate: Annotated[
         bool, typer.Option("--gate", help="Also write JUnit XML, and tell GitHub Actions.")
     ] = False,
@@ -66,6 +87,9 @@ def run(
     json_file: JsonFile = None,
     monitor: Monitored = False,
     monitor_factor: Factor = None,
+    kubeconfig: Kubeconfig = None,
+    context: Context = None,
+    allow_context: AllowContext = None,
 ) -> None:
     """Run experiments and judge them.
 
@@ -74,9 +98,10 @@ def run(
 
     Everything is saved under results/runs/ before it is judged.
     """
-    from harness.catalogue import Catalogue, cells
+    from harness.catalogue import Catalogue, cells, with_load_processes
 
     check_json(json_file)
+    use_cluster(kubeconfig, context, allow_context)
     if junit is not None and not gate:
         raise UsageError("--junit is written by the gate: give --gate as well")
     catalogue = Catalogue.here()
@@ -85,6 +110,10 @@ def run(
         for name in catalogue.chosen(experiment)
         for cell in cells(catalogue, catalogue.experiment(name), target or [], variant or [])
     ]
+    if load_processes is not None or load_listen is not None:
+        listen = _listen(load_listen)
+        processes = 1 if load_processes is None else load_processes
+        asked = [with_load_processes(cell, processes, listen) for cell in asked]
     if gate and (repeat is not None or until_decided):
         raise UsageError(
             "--gate judges each cell by one run: leave out --repeat and --until-decided, "
@@ -117,6 +146,20 @@ def run(
             watch=watch,
         )
     )
+
+
+def _listen(text: str | None) -> Address | None:
+    from harness.model import Address
+    from harness.ports import is_free
+
+    if text is None:
+        return None
+    address = Address.parse(text)
+    if not is_free(address.host, address.port):
+        raise UsageError(
+            f"--load-listen {address} cannot be listened at: it is taken, or not this machine's"
+        )
+    return address
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from harness.errors import EvidenceError, FaultError
 from harness.model import Evidence
-from harness.site import Event, Exit, Incarnation, Recorded, Sample, Site, Startable
+from harness.site import (
+    Event,
+    Exit,
+    Incarnation,
+    Orchestrated,
+    Recorded,
+    Sample,
+    Site,
+    Startable,
+)
 
 SEEN_AGAIN_WITHIN_S = 10.0
 RECORDED_WITHIN_S = 2.0
 ENGINE = "engine-events"
+ORCHESTRATOR = "orchestrator"
 
 Capability = TypeVar("Capability")
 
@@ -79,6 +90,14 @@ def seen_again(site: Site) -> Sample | None:
 def new_life(before: Before, after: Incarnation) -> Evidence:
     """Return what the kernel says: another process serves now."""
     old, new = before.life, after
+    if not old.pid and not new.pid:
+        return Evidence(
+            source="container-id",
+            claim="another container serves now than the one that ended",
+            value=f"{old.name} became {new.name}",
+            holds=old.name != new.name and bool(new.name),
+            at_ns=new.started_ns,
+        )
     return Evidence(
         source="process-table",
         claim="the process that serves now started later than the one that ended",
@@ -130,18 +149,48 @@ def recorded(
     """
     if not isinstance(site, Recorded):
         return []
+    return [_heard(ENGINE, partial(site.events, since_ns), claim, holds)]
+
+
+def accounted(
+    site: Site, since_ns: int, claim: str, holds: Callable[[Sequence[str]], bool]
+) -> list[Evidence]:
+    """Return what an orchestrator wrote down of the target; nothing where there is none.
+
+    Args:
+        site: the target.
+        since_ns: from when on.
+        claim: what it should have written down.
+        holds: whether that stands in its actions, told as by ``actions``.
+    """
+    if not isinstance(site, Orchestrated):
+        return []
+
+    def stands(events: Sequence[Event]) -> bool:
+        return holds(actions(events))
+
+    return [_heard(ORCHESTRATOR, partial(site.account, since_ns), claim, stands)]
+
+
+def _heard(
+    source: str,
+    ask: Callable[[], Sequence[Event]],
+    claim: str,
+    holds: Callable[[Sequence[Event]], bool],
+) -> Evidence:
+    """Ask until it holds, or for a while; a record comes a little after what it tells."""
     deadline = time.monotonic() + RECORDED_WITHIN_S
     while True:
         try:
-            events = site.events(since_ns)
+            events = ask()
         except EvidenceError as error:
-            return [Evidence(ENGINE, claim, str(error), False, time.time_ns())]
+            return Evidence(source, claim, str(error), False, time.time_ns())
         if holds(events) or time.monotonic() > deadline:
             break
         time.sleep(0.01)
     told = ", ".join(_told(event) for event in events) or "nothing was recorded"
     at_ns = events[0].at_ns if events else time.time_ns()
-    return [Evidence(ENGINE, claim, told, holds(events), at_ns)]
+    return Evidence(source, claim, told, holds(events), at_ns)
 
 
 def actions(events: Sequence[Event]) -> list[str]:
@@ -155,5 +204,6 @@ def did(action: str) -> Callable[[Sequence[Event]], bool]:
 
 
 def _told(event: Event) -> str:
-    more = event.attributes.get("signal") or event.attributes.get("exitCode")
+    told = event.attributes
+    more = told.get("signal") or told.get("exitCode") or told.get("reason")
     return f"{event.action} {more}" if more else event.action

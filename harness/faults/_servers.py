@@ -6,9 +6,9 @@ import socket
 import time
 from collections.abc import Mapping
 
-from harness.errors import FaultError
+from harness.errors import FaultError, ServiceError
 from harness.model import Address, Evidence
-from harness.site import Endpoint, Site
+from harness.site import Endpoint, ProxyControl, Site
 
 ANSWER_S = 1.0
 
@@ -47,6 +47,42 @@ def first_of(site: Site, names: tuple[str, ...], fault: str) -> Endpoint:
         if name in site.endpoints:
             return site.endpoints[name]
     raise FaultError(f"{fault} needs a target that uses {' or '.join(names)}")
+
+
+def through(endpoint: Endpoint, fault: str) -> Address:
+    """Return where the harness reaches a server as the target does: through the proxy.
+
+    Raises:
+        FaultError: the target does not reach it so.
+    """
+    if endpoint.through is None:
+        raise FaultError(f"{fault}: the target does not reach {endpoint.service} through the proxy")
+    return endpoint.through
+
+
+def lift(proxies: ProxyControl, proxy: str, toxic: str) -> None:
+    """Remove a disturbance, if it is there: injecting may have broken off before it was.
+
+    Raises:
+        ServiceError: the proxy does not answer.
+    """
+    try:
+        proxies.lift(proxy, toxic)
+    except ServiceError as error:
+        if "refused" not in str(error):
+            raise
+
+
+def round_trip_s(server: str, where: Address, within_s: float) -> float | None:
+    """Return how long a server takes for its first answer; None when there is none in time."""
+    begin = time.monotonic()
+    try:
+        with socket.create_connection((where.host, where.port), timeout=within_s) as client:
+            client.sendall(QUESTIONS[server])
+            answered = bool(client.recv(1))
+    except OSError:
+        return None
+    return time.monotonic() - begin if answered else None
 
 
 def ask(server: str, where: Address) -> str:

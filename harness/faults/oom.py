@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from harness.errors import FaultError
 from harness.faults._lives import (
     Before,
+    accounted,
     actions,
     capable,
     ended,
@@ -100,6 +101,12 @@ class Oom:
             new_life(self._before, after),
             gap(site, self._exit.at_ns, again),
             *new_boot(self._before, again),
+            *accounted(
+                site,
+                self._before.at_ns,
+                "the container was ended for want of memory and started again",
+                lambda told: {"oom", f"die {CODE}", "start"} <= set(told),
+            ),
         ]
 
     def _survived(self, limit: int, now: Memory) -> Evidence:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from harness.errors import FaultError, ServiceError
 from harness.faults._lives import capable
-from harness.faults._servers import ask, asked, first_of, server_names
-from harness.model import Address, Evidence
+from harness.faults._servers import ask, asked, first_of, lift, server_names, through
+from harness.model import Evidence
 from harness.site import Endpoint, Proxied, Site, Toxic
 
 NAME = "partition"
@@ -42,14 +41,14 @@ class Partition:
         """Cut it off."""
         proxied = capable(site, Proxied, NAME)
         cut = self._cut = first_of(site, self.servers, NAME)
-        through = _through(cut)
+        way = through(cut, NAME)
         for toxic in TOXICS:
             proxied.proxies.add(cut.service, toxic)
         return [
             asked(
                 "through-proxy",
                 f"{cut.service} does not answer where the target asks it",
-                ask(cut.service, through),
+                ask(cut.service, way),
                 answers=False,
             ),
             asked(
@@ -67,21 +66,10 @@ class Partition:
             return []
         cut = self._cut
         for toxic in TOXICS:
-            try:
-                proxied.proxies.lift(cut.service, toxic.name)
-            except ServiceError as error:
-                # Where injecting broke off half-way, one of them may be missing.
-                if "refused" not in str(error):
-                    raise
+            lift(proxied.proxies, cut.service, toxic.name)
         claim = f"{cut.service} answers again where the target asks it"
-        said = ask(cut.service, _through(cut))
+        said = ask(cut.service, through(cut, NAME))
         return [asked("through-proxy", claim, said, answers=True)]
-
-
-def _through(cut: Endpoint) -> Address:
-    if cut.through is None:
-        raise FaultError(f"{NAME}: the target does not reach {cut.service} through the proxy")
-    return cut.through
 
 
 def build(parameters: Mapping[str, str | int | float]) -> Partition:

@@ -13,6 +13,7 @@ from harness.errors import FaultError
 from harness.faults._graces import MAX_GRACE_S
 from harness.faults._lives import (
     Before,
+    accounted,
     actions,
     capable,
     ended,
@@ -59,6 +60,12 @@ class Replace:
                 before.at_ns,
                 "the engine stopped one container and started another",
                 lambda seen: {"destroy", "create", "start"} <= set(actions(seen)),
+            ),
+            *accounted(
+                site,
+                before.at_ns,
+                "one pod was deleted and another created",
+                lambda told: {"delete", f"die {end.code}", "create", "start"} <= set(told),
             ),
         ]
 

@@ -12,7 +12,15 @@ import time
 from collections.abc import Mapping
 
 from harness.faults._graces import Grace, grace
-from harness.faults._lives import SEEN_AGAIN_WITHIN_S, Before, capable, ended, new_life, seen_again
+from harness.faults._lives import (
+    SEEN_AGAIN_WITHIN_S,
+    Before,
+    accounted,
+    capable,
+    ended,
+    new_life,
+    seen_again,
+)
 from harness.model import Evidence
 from harness.site import Rolled, Rolling, Sample, Site
 
@@ -34,11 +42,22 @@ class Rollout:
     def inject(self, site: Site) -> list[Evidence]:
         """Go through all of them; it is over when the last new one serves."""
         target = capable(site, Rolling, NAME)
+        since_ns = time.time_ns()
         before = next((s for s in reversed(site.probe.samples()) if s.ok), None)
         rolled = target.roll_out(self._grace.pre_stop_s, self._grace.grace_s)
         evidence = [each for one in rolled for each in _replaced(one)]
         after = _all_again(site, len(rolled)) if before is not None and before.boot_id else None
-        return [*evidence, *_new_names(before, after, len(rolled))]
+        count = len(rolled)
+        told = accounted(
+            site,
+            since_ns,
+            f"{count} pods were to be deleted and ended, and as many were created and started",
+            lambda actions: all(
+                sum(told.split()[0] == action for told in actions) == count
+                for action in ("delete", "die", "create", "start")
+            ),
+        )
+        return [*evidence, *_new_names(before, after, count), *told]
 
     def heal(self, site: Site) -> list[Evidence]:
         """Do nothing: the new ones serve."""

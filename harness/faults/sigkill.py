@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from harness.errors import FaultError
 from harness.faults._lives import (
     Before,
+    accounted,
     actions,
     capable,
     ended,
@@ -77,6 +78,12 @@ class Sigkill:
             new_life(self._before, after),
             gap(site, self._ended_ns, again),
             *new_boot(self._before, again),
+            *accounted(
+                site,
+                self._before.at_ns,
+                "the container ended by SIGKILL, not for want of memory, and started again",
+                lambda told: {f"die {CODE}", "start"} <= set(told) and "oom" not in told,
+            ),
         ]
 
     def _again(self, site: Site, before: Before) -> Incarnation:

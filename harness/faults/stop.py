@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 from harness.faults._graces import grace
 from harness.faults._lives import (
     Before,
+    accounted,
     actions,
     capable,
     ended,
@@ -67,6 +69,12 @@ class Stop:
             new_life(self._before, after),
             gap(site, self._stopped.exit.at_ns, again),
             *new_boot(self._before, again),
+            *accounted(
+                site,
+                self._before.at_ns,
+                "the pod was to be deleted, ended after that, and another was created",
+                partial(_in_order, ["delete", f"die {self._stopped.exit.code}", "create"]),
+            ),
         ]
 
     def _asked(self, stopped: Stopped) -> Evidence:
@@ -107,6 +115,11 @@ class Stop:
             return min(places) >= 0 and places[0] == min(places)
 
         return recorded(site, before.at_ns, claim, lambda events: in_order(actions(events)))
+
+
+def _in_order(wanted: Sequence[str], told: Sequence[str]) -> bool:
+    places = [told.index(action) if action in told else -1 for action in wanted]
+    return min(places) >= 0 and places == sorted(places)
 
 
 def build(parameters: Mapping[str, str | int | float]) -> Stop:

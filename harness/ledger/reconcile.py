@@ -15,6 +15,7 @@ what is here is the same in NumPy, and both are held to the same tests.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -37,8 +38,14 @@ _NEVER_SENT, _REFUSED, _UNKNOWN, _ACKED = range(4)
 _RANK_OF_STATUS = np.array([_UNKNOWN, _ACKED, _REFUSED], np.uint8)
 
 
-def reconcile(told: Told, held: Held) -> Ledger:
+def reconcile(told: Told, held: Held, *, as_of: int | None = None) -> Ledger:
     """Compare what producers were told with what the target holds.
+
+    Args:
+        told: what the producers' journals say.
+        held: what the target holds after settling.
+        as_of: events by whose number it is chosen which loops do it; those of ``told`` by
+            default. A sample of a run is so put on the same way as the run.
 
     Reordered are the events B for which an event A of the same producer was acked before B
     was sent, and yet persisted after B. An unknown event in the dead letters stays
@@ -53,9 +60,9 @@ def reconcile(told: Told, held: Held) -> Ledger:
     if most >= NOWHERE:
         raise LedgerError(
             f"{most} records are more than one ledger can number; judge the producers in "
-            "several groups and merge their counts"
+            "several groups and merge their ledgers"
         )
-    if len(told.intents) >= COMPILED_FROM:
+    if (len(told.intents) if as_of is None else as_of) >= COMPILED_FROM:
         with suppress(ImportError):
             # Imported only here: the compiler's library takes longer than a small ledger.
             compiled = import_module("harness.ledger.compiled")
@@ -116,10 +123,27 @@ def reconcile_by_arrays(told: Told, held: Held) -> Ledger:
     )
 
 
-def merge(parts: list[Counts]) -> Counts:
-    """Add up the counts of ledgers over disjoint producers."""
-    columns = zip(*(part.as_dict().values() for part in parts), strict=True)
-    return Counts(*map(sum, columns))
+def merge(parts: Sequence[Ledger]) -> Ledger:
+    """Return the ledger of all producers from ledgers over disjoint producers; at least one."""
+    columns = zip(*(part.counts.as_dict().values() for part in parts), strict=True)
+
+    def together(name: str) -> Records:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    return Ledger(
+        counts=Counts(*map(sum, columns)),
+        not_measured=frozenset[str]().union(*(part.not_measured for part in parts)),
+        lost=together("lost"),
+        duplicated=together("duplicated"),
+        corrupted=together("corrupted"),
+        reordered=together("reordered"),
+        resurrected=together("resurrected"),
+        unexpected=together("unexpected"),
+        extra_rows=sum(part.extra_rows for part in parts),
+        lost_prefix=sum(part.lost_prefix for part in parts),
+        lost_middle=sum(part.lost_middle for part in parts),
+        lost_suffix=sum(part.lost_suffix for part in parts),
+    )
 
 
 def _intents_at(space: Space, intents: Records) -> Ranks:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.ledger.records import Records, Told, keys
+from harness.ledger.records import Told, keys
 from harness.model import Status
+
+Instants: TypeAlias = npt.NDArray[np.int64]
+
+# An interruption is longer than this, and than twice the longest of this many gaps before it.
+_SHORTEST_NS = 100_000_000
+_BEFORE = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +56,42 @@ def load_figures(told: Told) -> LoadFigures | None:
     )
 
 
-def first_ack_after(told: Told, instant_ns: int) -> int | None:
-    """Return when the first event sent after an instant was acked, in ns; None if never."""
-    sent = told.intents[told.intents["sent_ns"] > instant_ns]
-    acked = told.outcomes[told.outcomes["status"] == Status.ACKED]
-    later = np.isin(keys(acked), keys(sent))
-    return int(acked["done_ns"][later].min()) if later.any() else None
+def acked_ns(told: Told) -> Instants:
+    """Return when each yes arrived, in ns, in no order."""
+    found: Instants = told.outcomes["done_ns"][told.outcomes["status"] == Status.ACKED]
+    return found
 
 
-def first_row_after(rows: Records, instant_ns: int) -> int | None:
-    """Return when the first row after an instant was persisted, in ns; None if never."""
-    later = rows["persisted_ns"][rows["persisted_ns"] > instant_ns]
-    return int(later.min()) if len(later) else None
+def back_ns(instants: Instants, begin_ns: int, end_ns: int, last_ns: int) -> int | None:
+    """Return when a stream of instants went on after an interruption, in ns.
+
+    The interruption is the longest gap that overlaps the time from ``begin_ns`` to ``end_ns``;
+    what still comes in the first moments of a fault is therefore no recovery. A gap that is
+    not clearly longer than those before the fault is none: then it is ``begin_ns``.
+
+    Args:
+        instants: in ns, in no order.
+        begin_ns: when the fault was ordered.
+        end_ns: when it was healed.
+        last_ns: until when there should have been some: a gap up to here is never ended.
+
+    Returns:
+        None when nothing came any more, or there was nothing at all.
+    """
+    if not len(instants):
+        return None
+    ordered = np.sort(instants)
+    natural_ns = np.diff(ordered[ordered < begin_ns])[-_BEFORE:]
+    clear_ns = max(_SHORTEST_NS, 2 * int(natural_ns.max(initial=0)))
+    if last_ns - int(ordered[-1]) > clear_ns:
+        return None
+    starts, ends = ordered[:-1], ordered[1:]
+    within = (ends > begin_ns) & (starts < end_ns)
+    if not within.any():
+        return begin_ns
+    gaps = (ends - starts)[within]
+    longest = int(gaps.argmax())
+    return int(ends[within][longest]) if gaps[longest] > clear_ns else begin_ns
 
 
 def sent_between(told: Told, begin_ns: int, end_ns: int) -> int:

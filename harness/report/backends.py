@@ -25,6 +25,7 @@ RATES = "rates"
 _WITHOUT_FAULT = (RATES, "control")
 KEPT_SHARE = 0.97
 P99_BOUND_MS = 1000.0
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +117,44 @@ def _why_not(row: pd.Series[float]) -> str:
     return ""
 
 
+@dataclass(frozen=True, slots=True)
+class Sustained:
+    """The highest rate that a target sustains: measured, or the highest tried that it kept.
+
+    Attributes:
+        rate_per_s: NaN where it kept none of those tried.
+        words: the same as people read it, with how sure it is.
+    """
+
+    rate_per_s: float
+    words: str
+
+
 def sustained(
     cells: pd.DataFrame, capacities: Mapping[tuple[str, str], Capacity]
 ) -> dict[str, str]:
-    """Return the highest rate each target sustains, in words: measured, or the highest kept."""
+    """Return the highest rate each target sustains, in words."""
+    return {target: each.words for target, each in _sustained(cells, capacities).items()}
+
+
+def with_sustained(
+    cells: pd.DataFrame, capacities: Mapping[tuple[str, str], Capacity]
+) -> pd.DataFrame:
+    """Return the cells with the columns ``sustained_per_s`` and ``sustained``, its words.
+
+    Both are of the target, so they are the same for each of its cells.
+    """
+    found, places = _sustained(cells, capacities), where(cells)
+    unknown = Sustained(np.nan, UNKNOWN)
+    each = [found.get(str(place), unknown) for place in places]
+    return cells.assign(
+        sustained_per_s=[one.rate_per_s for one in each], sustained=[one.words for one in each]
+    )
+
+
+def _sustained(
+    cells: pd.DataFrame, capacities: Mapping[tuple[str, str], Capacity]
+) -> dict[str, Sustained]:
     found = tiers(cells)
     named = cells.assign(where=where(cells))
     told = {}
@@ -127,18 +162,20 @@ def sustained(
         mine = [tier for tier in found if tier.target == target]
         measured = capacities.get((str(group["target"].iloc[0]), str(group["runtime"].iloc[0])))
         if measured is not None and measured.sustained_per_s is not None:
-            told[str(target)] = words.rate(measured.sustained_per_s)
+            rate_per_s = measured.sustained_per_s
+            told[str(target)] = Sustained(rate_per_s, words.rate(rate_per_s))
         elif mine:
             told[str(target)] = _highest_kept(mine)
     return told
 
 
-def _highest_kept(mine: Sequence[Tier]) -> str:
+def _highest_kept(mine: Sequence[Tier]) -> Sustained:
     kept = [tier.rate_per_s for tier in mine if tier.kept]
     tried = [tier.rate_per_s for tier in mine]
     if not kept:
-        return f"below {words.rate(min(tried))}"
-    return f"{'at least ' if max(kept) == max(tried) else ''}{words.rate(max(kept))}"
+        return Sustained(np.nan, f"below {words.rate(min(tried))}")
+    least = "at least " if max(kept) == max(tried) else ""
+    return Sustained(max(kept), f"{least}{words.rate(max(kept))}")
 
 
 def worst_losses(cells: pd.DataFrame) -> dict[str, float]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from harness.model import Verdict
 from harness.report._markup import markdown_cell
-from harness.report.backends import Tier, beside_rates, tiers
+from harness.report.backends import UNKNOWN, Tier, beside_rates, tiers
 from harness.report.matrix import (
     METRICS,
     Metric,
@@ -31,6 +31,8 @@ def matrix_markdown(cells: pd.DataFrame) -> str:
         parts.append(rates_table(found))
     elif cells["throughput_per_s"].notna().any():
         parts += [metric_table(cells, metric) for metric in METRICS[5:]]
+    if "sustained" in cells and (cells["sustained"] != UNKNOWN).any():
+        parts.append(sustained_table(dict(zip(where(cells), cells["sustained"], strict=True))))
     if has_baseline(cells):
         parts.append(legend(cells))
     return "\n\n".join(parts) + "\n"
@@ -72,6 +74,12 @@ def rates_table(found: Sequence[Tier]) -> str:
         rows.append([f"{rate_per_s:,.0f}/s", *(_tier(at.get(target)) for target in targets)])
     heads = ["asked", *(markdown_cell(target) for target in targets)]
     return f"**Throughput and p99 by rate**\n\n{table(heads, rows)}"
+
+
+def sustained_table(rates: Mapping[str, str]) -> str:
+    """Return the highest rate that each target sustains."""
+    rows = [[markdown_cell(target), markdown_cell(rate)] for target, rate in rates.items()]
+    return f"**Highest rate sustained**\n\n{table(['target', 'events'], rows)}"
 
 
 def _tier(tier: Tier | None) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from harness.model import Verdict
 from harness.report import words
+from harness.report._markup import one_line, terminal_text
+from harness.report.backends import UNKNOWN
 from harness.report.change import CONFIDENCE, Change
 from harness.report.matrix import (
     METRICS,
@@ -62,13 +63,25 @@ def matrix_table(cells: pd.DataFrame, width: int) -> RenderableType:
         verdict = Verdict(str(row["verdict"]))
         shown = [_cell(row, metric) for metric in metrics]
         table.add_row(
-            escape(experiment),
-            escape(str(target)),
+            terminal_text(experiment),
+            terminal_text(str(target)),
             str(row["runs"]),
             *shown,
             Text(str(verdict), style=COLOURS[verdict]),
         )
-    return Group(table, *([Text(legend(cells), style="dim")] if has_baseline(cells) else []))
+    below = [Text(told)] if (told := _sustained(cells)) else []
+    if has_baseline(cells):
+        below.append(Text(legend(cells), style="dim"))
+    return Group(table, *below)
+
+
+def _sustained(cells: pd.DataFrame) -> str:
+    """Return the highest rate that each target sustains, of those of which it is known."""
+    if "sustained" not in cells:
+        return ""
+    rates = dict(zip(where(cells), cells["sustained"], strict=True))
+    told = [f"{one_line(str(name))} {rate}" for name, rate in rates.items() if rate != UNKNOWN]
+    return f"Highest rate sustained: {', '.join(told)}" if told else ""
 
 
 def _cell(row: dict[str, object], metric: Metric) -> Text:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.errors import UsageError
-from harness.report.capacity import Capacity
-from harness.report.matrix import cells_frame, runs_frame
-from harness.report.matrix_view import matrix_view
-from harness.report.recorded import JudgedRun
 from harness.report.run_view import run_view
 from harness.report.saved import read_run
 
@@ -25,29 +20,12 @@ def run_page(folder: Path) -> str:
     Raises:
         UsageError: it is not a run's folder, or its facts or result are damaged.
     """
-    return _template("run.html.j2", run_view(read_run(folder)))
+    return render("run.html.j2", run_view(read_run(folder)))
 
 
 def save_run_page(folder: Path) -> Path:
     """Write ``report.html`` into a run's folder and return its path."""
     return write(folder / REPORT, run_page(folder))
-
-
-def matrix_page(
-    runs: Sequence[JudgedRun],
-    baseline: Sequence[JudgedRun] = (),
-    capacities: Mapping[tuple[str, str], Capacity] | None = None,
-) -> str:
-    """Return the page of a whole matrix of experiments and targets.
-
-    Args:
-        runs: one or more, checked for being comparable (``recorded.check_repeats``).
-        baseline: what they are compared with; empty for no comparison.
-        capacities: highest sustained rate by target and runtime, where it was measured.
-    """
-    before = runs_frame(baseline) if baseline else None
-    cells = cells_frame(runs_frame(runs), before)
-    return _template("matrix.html.j2", matrix_view(runs, cells, capacities or {}))
 
 
 def write(path: Path, text: str) -> Path:
@@ -65,7 +43,8 @@ def write(path: Path, text: str) -> Path:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
 
 
-def _template(name: str, view: dict[str, object]) -> str:
+def render(name: str, view: dict[str, object]) -> str:
+    """Return a template filled with its variables; everything in them is escaped."""
     return _environment().get_template(name).render(view)
 
 

@@ -21,7 +21,13 @@ from harness.report.backends import (
 )
 from harness.report.capacity import Capacity
 from harness.report.matrix import runs_frame
-from harness.report.matrix_markdown import BY_EXPERIMENT, metric_table, rates_table, table
+from harness.report.matrix_markdown import (
+    BY_EXPERIMENT,
+    metric_table,
+    rates_table,
+    sustained_table,
+    table,
+)
 from harness.report.matrix_view import about
 from harness.report.recorded import JudgedRun
 
@@ -103,7 +109,7 @@ def _suits(cells: pd.DataFrame, capacities: Mapping[tuple[str, str], Capacity]) 
         _losses(cells),
         _rule(),
         rates_table(tiers(cells)),
-        _highest(cells, capacities),
+        sustained_table(sustained(cells, capacities)),
     ]
 
 
@@ -149,12 +155,6 @@ def _rule() -> str:
         f"stayed within {P99_BOUND_MS:.0f} ms. Of those that keep it, the one suits best that lost "
         "least under faults; of equals, the one with the lowest p99."
     )
-
-
-def _highest(cells: pd.DataFrame, capacities: Mapping[tuple[str, str], Capacity]) -> str:
-    highest = sustained(cells, capacities)
-    rows = [[markdown_cell(target), markdown_cell(rate)] for target, rate in highest.items()]
-    return f"**Highest rate sustained**\n\n{table(['target', 'events'], rows)}"
 
 
 def _made_with(runs: Sequence[JudgedRun]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,8 +95,9 @@ def run_view(run: SavedRun) -> dict[str, object]:
         "tolerances": tolerances_told(result),
         "told": _classes(result, ("sent", "acked", "refused", "unknown")),
         "became": _classes(result, tuple(Counts().as_dict())[4:]),
-        "where": _where(result),
+        "lost_tables": _lost_tables(result),
         "evidence": _evidence(run, frame),
+        "proof_cost": _proof_cost(result),
         "alerts": _alerts(run, frame),
         "rules": _rules(run),
         "watched": clock_told(run.monitoring) if run.monitoring else "",
@@ -135,7 +136,10 @@ def _key(result: Result) -> list[Figure]:
             f"{words.count(counts.unresolved)} unresolved" if measured else "",
         ),
         _class("duplicated", counts.duplicated, counts.acked, "of acked", measured=measured),
-        Figure("refused", words.count(counts.refused), _of(counts.refused, counts.sent, "of sent")),
+        _class(
+            *("refused", counts.refused, counts.sent, "of sent"),
+            measured="refused" not in result.not_measured,
+        ),
         Figure("recovery", words.seconds(result.recovery_s), "until acked and persisted again"),
     ]
     if load is not None:
@@ -284,16 +288,33 @@ def _classes(result: Result, names: Sequence[str]) -> list[tuple[str, str]]:
     ]
 
 
-def _where(result: Result) -> list[tuple[str, str]]:
-    """Return where in the sequence of their producers the lost events lie."""
+def _lost_tables(result: Result) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return where events were lost, each way adding up to the loss; nothing without one.
+
+    By stage where the target marks them; by time against the fault, and by their place
+    among the events of their producer, on any target.
+    """
     if not was_collected(result) or not result.counts.lost:
         return []
     where = result.lost_where
+    ways = {
+        "What lost events died of": result.stages or {},
+        "When lost events were under way": result.lost_when,
+        "Lost events among those of their producer": {
+            "before the first delivered one": where.prefix,
+            "between delivered ones": where.middle,
+            "after the last delivered one": where.suffix,
+        },
+    }
     return [
-        ("before the first delivered one", words.count(where.prefix)),
-        ("between delivered ones", words.count(where.middle)),
-        ("after the last delivered one", words.count(where.suffix)),
+        (caption, [(told, words.count(number)) for told, number in _summed(way).items()])
+        for caption, way in ways.items()
+        if way
     ]
+
+
+def _summed(way: Mapping[str, int]) -> Mapping[str, int]:
+    return {**way, "together": sum(way.values())}
 
 
 def _evidence(run: SavedRun, frame: Frame | None) -> list[Seen]:
@@ -302,6 +323,11 @@ def _evidence(run: SavedRun, frame: Frame | None) -> list[Seen]:
         Seen(seen.source, seen.claim, seen.value, seen.holds, _at(seen.at_ns, zero_ns))
         for seen in run.result.evidence
     ]
+
+
+def _proof_cost(result: Result) -> str:
+    share = result.self_proof_share
+    return "" if share is None else words.proof_cost(result.timings_s["self_proof"], share)
 
 
 def _alerts(run: SavedRun, frame: Frame | None) -> list[AlertLine]:

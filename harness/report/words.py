@@ -37,6 +37,11 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"
 
 
+def proof_cost(seconds_spent: float, share: float) -> str:
+    """Return what the proof of the ledger cost a run."""
+    return f"{milliseconds(1000 * seconds_spent)}, {percent(share, 1)} of the run's time"
+
+
 def rate(value: float | None) -> str:
     """Return events per second."""
     if value is None or not math.isfinite(value):

@@ -117,7 +117,7 @@ def write_container_configuration(slot: Slot, port: int) -> Path:
         client=f"{_EVERYWHERE}:{port}",
         internal=f"{_EVERYWHERE}:{internal}",
         controller=f"{_LOOPBACK}:{_CONTROLLER}",
-        auditor=f"{_LOOPBACK}:{internal}",
+        auditor=f"{slot.listen.host}:{internal}",
         data="/var/lib/kafka/data/log",
     )
     write_for_container(folder / "server.properties", text)

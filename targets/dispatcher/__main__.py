@@ -55,6 +55,12 @@ async def serve(settings: Settings) -> None:
             log_level="warning",
             access_log=False,
             lifespan="off",
+            # Each would be a layer around every request.
+            proxy_headers=False,
+            ws="none",
+            http="httptools",
+            date_header=False,
+            server_header=False,
             backlog=4096,
             timeout_graceful_shutdown=_CLOSE_S,
         )

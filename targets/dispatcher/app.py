@@ -7,21 +7,19 @@ import math
 import os
 from http import HTTPStatus
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from targets.dispatcher.core import Dispatcher, IntakeClosedError, RateLimitedError
-from targets.dispatcher.events import Event
+from targets.dispatcher.events import EVENT, EVENTS, Event
 from targets.dispatcher.queues.protocol import QueueFullError, QueueUnsureError
 from targets.dispatcher.store import DatabaseError
 
 MAX_ARRAY = 10_000
-
-_EVENT = TypeAdapter(Event)
-_EVENTS = TypeAdapter(list[Event])
 
 # A 429 or 503 is a refusal: provably without effect. A 504, like a 500, leaves open whether
 # the event was taken.
@@ -33,16 +31,98 @@ _ANSWERS: dict[type[Exception], tuple[HTTPStatus, str]] = {
 }
 
 
+# The answer to nearly every request, made once.
+_TAKEN_BODY = b'{"queued":1}'
+_TAKEN: tuple[Message, Message] = (
+    {
+        "type": "http.response.start",
+        "status": HTTPStatus.ACCEPTED.value,
+        "headers": [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(_TAKEN_BODY)),
+        ],
+    },
+    {"type": "http.response.body", "body": _TAKEN_BODY},
+)
+
+
+class Intake:
+    """``POST /events``, as bare ASGI: routing would take as long as the rest of it."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Take one event or an array: 202 when all are queued."""
+        body = await _body(receive)
+        if body is None:
+            # The client has gone, before the event was whole.
+            return
+        response = await self._answer(body)
+        if response is None:
+            for message in _TAKEN:
+                await send(message)
+        else:
+            await response(scope, receive, send)
+
+    async def _answer(self, body: bytes) -> Response | None:
+        """Return the answer; None when one event was taken."""
+        several = body.lstrip().startswith(b"[")
+        try:
+            events = EVENTS.validate_json(body) if several else [EVENT.validate_json(body)]
+        except ValidationError as error:
+            return _error(HTTPStatus.UNPROCESSABLE_ENTITY, _sentence(error))
+        if not several:
+            outcome = await self._push(events[0])
+            return None if outcome is None else _refusal(outcome)
+        if len(events) > MAX_ARRAY:
+            text = f"{len(events)} events are too many, {MAX_ARRAY} at once are allowed"
+            return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
+        return _several(await asyncio.gather(*map(self._push, events)))
+
+    async def _push(self, event: Event) -> Exception | None:
+        try:
+            await self._dispatcher.push(event)
+        except tuple(_ANSWERS) as error:
+            return error
+        return None
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """Return the body of a request; None when the client went away."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
 class Api:
     """The routes of one dispatcher."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
 
-    def application(self) -> Starlette:
+    def application(self) -> ASGIApp:
         """Return the ASGI application."""
+        intake, rest = Intake(self._dispatcher), self._routes()
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            http = scope["type"] == "http"
+            if http and scope["path"] == "/events" and scope["method"] == "POST":
+                await intake(scope, receive, send)
+            else:
+                await rest(scope, receive, send)
+
+        return application
+
+    def _routes(self) -> Starlette:
         routes = [
-            Route("/events", self.events, methods=["POST"]),
+            # Reached by other methods only, which it refuses.
+            Route("/events", Intake(self._dispatcher), methods=["POST"]),
             Route("/dead-letters/replay", self.replay, methods=["POST"]),
             Route("/metrics", self.metrics),
             Route("/healthz", self.healthz),
@@ -52,27 +132,6 @@ class Api:
         if self._dispatcher.settings.panic_endpoint:
             routes.append(Route("/panic", self.panic, methods=["POST"]))
         return Starlette(routes=routes)
-
-    async def events(self, request: Request) -> Response:
-        """Take one event or an array: 202 when all are queued."""
-        body = await request.body()
-        several = body.lstrip().startswith(b"[")
-        try:
-            events = _EVENTS.validate_json(body) if several else [_EVENT.validate_json(body)]
-        except ValidationError as error:
-            return _error(HTTPStatus.UNPROCESSABLE_ENTITY, _sentence(error))
-        if len(events) > MAX_ARRAY:
-            text = f"{len(events)} events are too many, {MAX_ARRAY} at once are allowed"
-            return _error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, text)
-        outcomes = await asyncio.gather(*map(self._push, events))
-        return _several(outcomes) if several else _one(outcomes[0])
-
-    async def _push(self, event: Event) -> Exception | None:
-        try:
-            await self._dispatcher.push(event)
-        except tuple(_ANSWERS) as error:
-            return error
-        return None
 
     async def replay(self, request: Request) -> Response:
         """Put the dead letters back into the queue."""
@@ -130,9 +189,7 @@ class Api:
         return JSONResponse(state)
 
 
-def _one(outcome: Exception | None) -> Response:
-    if outcome is None:
-        return JSONResponse({"queued": 1}, HTTPStatus.ACCEPTED)
+def _refusal(outcome: Exception) -> Response:
     status, text = _ANSWERS[type(outcome)]
     headers = {}
     if isinstance(outcome, RateLimitedError):
@@ -145,7 +202,7 @@ def _several(outcomes: list[Exception | None]) -> Response:
     if not refused:
         return JSONResponse({"queued": len(outcomes)}, HTTPStatus.ACCEPTED)
     if len(refused) == len(outcomes) and len({type(error) for error in refused}) == 1:
-        return _one(refused[0])
+        return _refusal(refused[0])
     results = ["queued" if o is None else _ANSWERS[type(o)][1] for o in outcomes]
     return JSONResponse({"results": results}, HTTPStatus.MULTI_STATUS)
 

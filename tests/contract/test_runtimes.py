@@ -283,7 +283,15 @@ def test_instances_serve_side_by_side_and_are_replaced_in_turn(
     target = Catalogue.here().target("channel")
     if Rolling not in runtime.capabilities(target):
         pytest.skip(str(Rolling.__doc__).partition("\n")[0])
-    with up_on(runtime, tmp_path, target, instances=2, DISPATCHER_SHUTDOWN__SLEEP_S="0.2") as up:
+    with up_on(
+        runtime,
+        tmp_path,
+        target,
+        instances=2,
+        grace_s=10,
+        pre_stop_s=0.2,
+        DISPATCHER_SHUTDOWN__SLEEP_S="0.2",
+    ) as up:
         site = up.site
         assert isinstance(site, Rolling)
         addresses = [url.removeprefix("http://") for url in site.base_urls]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 
@@ -154,6 +155,37 @@ def test_rows_come_in_with_their_times(postgres: Server, database: object) -> No
     assert (np.diff(rows["position"]) > 0).all()
 
 
+def _settling(postgres: Server, limit_s: float) -> Auditor:
+    persisted = Persisted(database=postgres.url, query=QUERY, quiet_s=0.4, settle_limit_s=limit_s)
+    return Auditor(postgres.url, persisted)
+
+
+@pytest.mark.usefixtures("database")
+def test_reads_settle_when_the_target_is_empty_and_no_row_comes(postgres: Server) -> None:
+    settled, how = _settling(postgres, 10).settle(lambda: True, lambda: None)
+    assert settled
+    assert how == f"queue empty, {EVENTS} rows for 0.4 s"
+
+
+@pytest.mark.usefixtures("database")
+def test_reads_never_settle_while_the_target_holds_events(postgres: Server) -> None:
+    settled, how = _settling(postgres, 1.2).settle(lambda: False, lambda: None)
+    assert not settled
+    assert "the queue is not empty" in how
+
+
+@pytest.mark.parametrize("empty", [True, None])
+def test_reads_never_settle_while_rows_come(
+    postgres: Server, database: psycopg.Connection[tuple[object, ...]], empty: bool | None
+) -> None:
+    def row() -> None:
+        database.execute("insert into handmade (producer, sequence) values (0, 1)")
+
+    settled, how = _settling(postgres, 1.2).settle(lambda: empty, row)
+    assert not settled
+    assert "rows still arrive" in how
+
+
 @pytest.mark.usefixtures("database")
 def test_a_query_without_the_optional_columns_says_so(postgres: Server) -> None:
     auditor = _auditor(postgres, "select producer, sequence from handmade;")
@@ -179,6 +211,16 @@ def test_a_wrong_query_is_refused_before_any_load(postgres: Server, query: str, 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("database")
+def test_an_id_with_markup_in_it_is_an_error_of_one_line(postgres: Server) -> None:
+    markup = "<script>alert(1)</script>\n::error::"
+    query = f"select '{markup}'::text as producer, sequence from handmade"
+    with pytest.raises(CollectError, match="invalid input syntax for type bigint") as caught:
+        _auditor(postgres, query).collect()
+    assert "<script>" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_database_that_is_away_is_an_error_not_an_empty_result(postgres: Server) -> None:
     url = postgres.url.replace(postgres.address, "127.0.0.1:1")
     auditor = Auditor(url, Persisted(database=url, query=QUERY))
@@ -195,3 +237,58 @@ def test_an_empty_table_is_read_as_no_rows(
     assert len(_auditor(postgres).collect().rows) == 0
     ledger = _ledger(postgres)
     assert ledger.counts.lost == EVENTS
+
+
+def test_rows_with_nulls_and_texts_are_read_beside_the_others(
+    postgres: Server, database: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    database.execute("alter table handmade alter producer type text, alter id drop not null")
+    database.execute("update handmade set producer = null where sequence % 3 = 0")
+    database.execute("update handmade set persisted_at = null where sequence % 5 = 0")
+    database.execute("update handmade set persisted_at = 'infinity' where sequence = 7")
+    query = QUERY.replace("select producer", "select producer::bigint as producer")
+    rows = _auditor(postgres, query).collect().rows
+    assert len(rows) == EVENTS
+    assert (rows["producer"][rows["sequence"] % 3 == 0] == -1).all()
+    assert (rows["producer"][rows["sequence"] % 3 != 0] >= 0).all()
+    assert (rows["persisted_ns"][rows["sequence"] % 5 == 0] == 0).all()
+    assert (rows["persisted_ns"][rows["sequence"] == 7] > time.time_ns()).all()
+
+
+def test_more_rows_than_any_buffer_come_in_whole_and_in_order(postgres: Server) -> None:
+    query = (
+        "select n % 8 as producer, n / 8 as sequence, n as position, "
+        "n::bigint * 7919 as payload_hash from generate_series(0, 299999) as n"
+    )
+    rows = _auditor(postgres, query).collect().rows
+    n = np.arange(300_000)
+    assert (rows["position"] == n).all()
+    assert (rows["producer"] == n % 8).all()
+    assert (rows["sequence"] == n // 8).all()
+    assert (rows["payload_hash"] == n * 7919).all()
+    assert (rows["persisted_ns"] == 0).all()
+
+
+def test_a_query_that_fails_on_its_way_is_an_error(postgres: Server) -> None:
+    query = "select n as producer, 1 / (5000 - n) as sequence from generate_series(0, 9000) as n"
+    with pytest.raises(CollectError, match="cannot be read: division by zero"):
+        _auditor(postgres, query).collect()
+
+
+def test_a_database_that_dies_in_the_middle_is_an_error(
+    postgres: Server, database: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    query = "select n as producer, n as sequence from generate_series(0, 50000000) as n"
+    end = "select pg_terminate_backend(pid) from pg_stat_activity where query like 'copy (select%'"
+
+    def terminate() -> None:
+        for _ in range(300):
+            if database.execute(end).fetchall():
+                return
+            time.sleep(0.01)
+
+    ending = threading.Thread(target=terminate)
+    ending.start()
+    with pytest.raises(CollectError, match="cannot be read: terminating connection"):
+        _auditor(postgres, query).collect()
+    ending.join()

@@ -48,6 +48,25 @@ def test_each_lost_event_died_of_something(crash: dict[str, dict[str, Any]], tar
     assert sum(result["lost_when"].values()) == result["counts"]["lost"]
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_evidence_is_kept_with_time_and_value(
+    crash: dict[str, dict[str, Any]], target: str
+) -> None:
+    evidence = crash[target]["evidence"]
+    assert len({seen["source"] for seen in evidence}) >= 2
+    for seen in evidence:
+        assert seen["value"], seen
+        assert abs(seen["at_ns"] - evidence[0]["at_ns"]) < 60e9, seen
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_proof_of_the_ledger_costs_little(
+    crash: dict[str, dict[str, Any]], target: str
+) -> None:
+    timings_s = crash[target]["timings_s"]
+    assert 0 < timings_s["self_proof"] <= 0.05 * timings_s["total"]
+
+
 def test_a_channel_dies_with_what_is_queued_and_in_hand(crash: dict[str, dict[str, Any]]) -> None:
     stages = crash["channel"]["stages"]
     assert set(stages) <= {"queued", "in hand"}

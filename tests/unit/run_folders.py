@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,18 @@ from harness.facts import Facts, FaultRecord
 from harness.judge import judge_run
 from harness.ledger.collected import Collected
 from harness.ledger.records import PAIR, ROW
-from harness.load.journal import END, HEADER, INTENT, MAGIC, OUTCOME
-from harness.load.reading import RECORD_DTYPE
+from harness.ledger.stages import MARK, Life, Stage
+from harness.load.journal import JournalWriter
+from harness.marks import ARRAY, LIVES
 from harness.model import AckLevel, Evidence, Expected, Predicted, Status
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND
 PRODUCERS = 8
+# Of the lost events of a marked run, so many had been taken.
+IN_HAND = 5
+# As often as the health probe looks.
+LOOK_S = 0.01
 
 
 @dataclass
@@ -42,6 +47,7 @@ class Written:
     fault: bool = True
     budget: Budget | None = field(default_factory=lambda: Budget(max_lost=100, max_duplicated=0))
     text: str = "nothing special"
+    marked: bool = False
 
     def save(self) -> Path:
         """Write the folder, judged, and return it."""
@@ -49,6 +55,8 @@ class Written:
         due_ns = START + (np.arange(self.events) * SECOND / self.rate_per_s).astype(np.int64)
         self._journal(due_ns)
         self._rows(due_ns)
+        if self.marked:
+            self._marks(due_ns)
         self._probe()
         self._facts()
         plan = {"phases": [[self.rate_per_s, self.events / self.rate_per_s]]}
@@ -74,22 +82,40 @@ class Written:
         )
 
     def _journal(self, due_ns: np.ndarray) -> None:
-        place = np.arange(self.events)
-        records = np.zeros((self.events, 2), RECORD_DTYPE)
-        for told in (records[:, 0], records[:, 1]):
-            told["producer"], told["sequence"] = place % PRODUCERS, place // PRODUCERS
-        records["kind"] = (INTENT, OUTCOME)
-        records[:, 0]["scheduled_ns"] = records[:, 0]["at_ns"] = due_ns
+        """Write the journal as a load process does, record by record."""
         late = 1 + np.random.default_rng(self.seed).exponential(1, self.events)
-        records[:, 1]["at_ns"] = due_ns + (late * self.answer_s * SECOND).astype(np.int64)
-        records[:, 1]["status"], records[:, 1]["code"] = Status.ACKED, 202
-        _, refused = self._places()
-        records["status"][refused, 1] = Status.REFUSED
-        end = np.zeros(1, RECORD_DTYPE)
-        end["kind"], end["sequence"] = END, self.events
-        header = HEADER.pack(MAGIC, 0, PRODUCERS, self.seed, START, 0, 0)
-        body = records.reshape(-1).tobytes() + end.tobytes()
-        (self.folder / "journal-0.bin").write_bytes(header + body)
+        done_ns = due_ns + (late * self.answer_s * SECOND).astype(np.int64)
+        refused_from = self.events - self.refused
+        times = zip(due_ns.tolist(), done_ns.tolist(), strict=True)
+        with JournalWriter(
+            self.folder / "journal-0.bin", 0, PRODUCERS, self.seed, START
+        ) as journal:
+            for place, (due, done) in enumerate(times):
+                producer, sequence = place % PRODUCERS, place // PRODUCERS
+                status = Status.ACKED if place < refused_from else Status.REFUSED
+                journal.intent(producer, sequence, due, due, 0)
+                journal.outcome(producer, sequence, done, status, 202)
+            journal.end(int(due_ns[-1]) if self.events else START)
+
+    def _marks(self, due_ns: np.ndarray) -> None:
+        """Write the marks as they are kept after a run: all persisted but what was lost."""
+        lost, refused = self._places()
+        persisted = np.setdiff1d(np.arange(self.events), np.concatenate([lost, refused]))
+        parts = []
+        for stage, places in (
+            (Stage.ACCEPTED, np.arange(self.events)),
+            (Stage.QUEUED, np.setdiff1d(np.arange(self.events), refused)),
+            (Stage.TAKEN, np.union1d(persisted, lost[:IN_HAND])),
+            (Stage.PERSISTED, persisted),
+            (Stage.ACKNOWLEDGED, persisted),
+        ):
+            part = np.zeros(len(places), MARK)
+            part["producer"], part["sequence"] = places % PRODUCERS, places // PRODUCERS
+            part["at_ns"], part["stage"] = due_ns[places], stage
+            parts.append(part)
+        np.save(self.folder / ARRAY, np.concatenate(parts), allow_pickle=False)
+        lives = [asdict(Life("0" * 32, START, survives=False, overflow=0))]
+        (self.folder / LIVES).write_text(json.dumps(lives))
 
     def _rows(self, due_ns: np.ndarray) -> None:
         kept = np.setdiff1d(np.arange(self.events), np.concatenate(self._places()))
@@ -103,12 +129,13 @@ class Written:
     def _probe(self) -> None:
         seconds = self.events / self.rate_per_s
         with (self.folder / "probe.jsonl").open("w") as sink:
-            for at_s in np.arange(-0.5, seconds + 1, 0.05):
+            for at_s in np.arange(-0.5, seconds + 1, LOOK_S):
                 at_ns = START + round(at_s * SECOND)
                 down = self.fault and self.fault_ns <= at_ns < self.fault_ns + SECOND // 2
                 look: dict[str, object] = {"asked_ns": at_ns, "answered_ns": at_ns, "ok": not down}
                 if not down:
-                    look["queue_length"] = round(10 * max(0, at_s))
+                    look |= {"queue_length": round(10 * max(0, at_s)), "in_flight": 5}
+                    look["boot_id"] = "0" * 32
                 sink.write(json.dumps(look) + "\n")
 
     def _facts(self) -> None:
@@ -151,6 +178,7 @@ class Written:
             hashes_measured=True,
             positions_measured=True,
             times_measured=True,
+            stages_marked=self.marked,
             load_exit_code=0,
             settled=True,
             collected=True,

@@ -13,6 +13,7 @@ import requests
 
 from harness import cache
 from harness.errors import CacheError
+from harness.go_modules import Workshop
 from harness.services import _files, _kafka_jars, _toxiproxy_build
 
 
@@ -286,7 +287,7 @@ def test_without_a_network_one_sentence_says_so(
     ],
 )
 def test_a_failed_step_says_what_would_help(output: str, advice: str) -> None:
-    sentence = _toxiproxy_build._failed("go build", output)
+    sentence = _toxiproxy_build.MODULES.failed("go build", output)
 
     assert sentence.startswith(f"toxiproxy could not be installed, go build failed: {output}")
     assert advice in sentence
@@ -298,9 +299,10 @@ def test_a_go_that_is_too_old_is_not_used(tmp_path: Path, monkeypatch: pytest.Mo
     go.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
 
-    assert _toxiproxy_build._sufficient_go(tmp_path) is None
+    shop = Workshop(_toxiproxy_build.MODULES, tmp_path, tmp_path)
+    assert shop.sufficient_go() is None
     go.write_text("#!/bin/sh\necho go1.26.0\n", encoding="utf-8")
-    assert _toxiproxy_build._sufficient_go(tmp_path) == go
+    assert shop.sufficient_go() == go
 
 
 # Files.

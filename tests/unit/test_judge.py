@@ -119,7 +119,7 @@ def test_a_proven_lossless_run_passes(a_run: Run) -> None:
     result = a_run.judged()
     assert result.verdict is Verdict.PASS, result.reason
     assert result.counts.delivered == EVENTS
-    assert result.recovery_s == pytest.approx(1.25, abs=0.5)
+    assert result.recovery_s == 0, "it went on as before"
     assert all("planted" in line for line in result.self_proof)
 
 

@@ -17,8 +17,8 @@ from harness.report import backends
 from harness.report.capacity import Capacity, read_capacities
 from harness.report.matrix import BY_KEY, cell_text, cells_frame, records, runs_frame
 from harness.report.matrix_markdown import matrix_markdown
+from harness.report.matrix_page import matrix_page
 from harness.report.matrix_table import matrix_table
-from harness.report.page import matrix_page
 from harness.report.recorded import JudgedRun, check_comparable, check_repeats, read_judged
 from harness.report.reference import Making, reference
 from tests.unit.run_folders import Written
@@ -212,6 +212,24 @@ def test_a_rate_is_not_kept_by_who_refuses_is_late_or_fails(runs: Runs) -> None:
     assert advice.suits is None
     told = backends.sustained(frame(now), {})
     assert set(told.values()) == {"below 100/s"}
+
+
+def test_the_highest_rate_sustained_is_in_every_format(runs: Runs) -> None:
+    now = [runs.tier("channel", 100), runs.tier("slow", 100, answer_s=5.0), runs.tier("redis", 100)]
+    now.append(runs.one(target="untried"))
+    measured = {("redis", "local"): _capacity("redis", 1234)}
+    cells = backends.with_sustained(frame(now), measured)
+    by_target = cells.set_index("target")
+    assert by_target["sustained_per_s"].loc[["channel", "redis"]].tolist() == [100, 1234]
+    assert by_target["sustained_per_s"].loc[["slow", "untried"]].isna().all()
+    said = {"channel": "at least 100/s", "slow": "below 100/s", "redis": "1,234/s"}
+    assert by_target["sustained"].to_dict() == {**said, "untried": "unknown"}
+    console = Console(file=io.StringIO(), width=200)
+    console.print(matrix_table(cells, 200))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    assert "sustained: channel at least 100/s, slow below 100/s, redis 1,234/s\n" in shown
+    assert "| redis | 1,234/s |" in matrix_markdown(cells)
 
 
 def test_faults_that_not_all_met_decide_nothing(runs: Runs) -> None:

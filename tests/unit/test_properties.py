@@ -14,21 +14,27 @@ from harness.ledger.records import Held, Ledger, Told
 from harness.ledger.stages import MARK, Stage, last_marks
 from harness.load.journal import JournalWriter
 from harness.load.reading import read_journals
-from harness.model import Counts
 from tests.unit.histories import History, histories
 
-IDS = ("lost", "duplicated", "corrupted", "reordered", "resurrected")
+IDS = ("lost", "duplicated", "corrupted", "reordered", "resurrected", "unexpected")
+WHERE = ("extra_rows", "lost_prefix", "lost_middle", "lost_suffix")
 
 
 def _shown(ledger: Ledger) -> tuple[object, ...]:
     """Return all that a ledger says, without the order in which it lists it."""
     ids = [sorted(map(tuple, getattr(ledger, name).tolist())) for name in IDS]
-    return ledger.counts, ids, ledger.extra_rows, ledger.lost_prefix, ledger.lost_suffix
+    return ledger.counts, ids, [getattr(ledger, name) for name in WHERE]
 
 
 @given(histories())
 def test_every_event_is_in_exactly_one_class(history: History) -> None:
-    counts = reconcile(history.told(), history.held()).counts
+    ledger = reconcile(history.told(), history.held())
+    counts = ledger.counts
+    for name in IDS:
+        ids = getattr(ledger, name)
+        assert len(ids) == getattr(counts, name), name
+        assert name == "unexpected" or len(np.unique(ids)) == len(ids), name
+    assert counts.lost == ledger.lost_prefix + ledger.lost_middle + ledger.lost_suffix
     held = counts.delivered + counts.lost + counts.dead_lettered + counts.pending
     assert held == counts.acked
     assert counts.recovered + counts.unresolved == counts.unknown
@@ -53,9 +59,20 @@ def test_it_does_not_matter_which_load_process_sent_what(
         for writer in writers:
             writer.end(0)
         journals = read_journals(folder)
+        # The same files in another order.
+        names = [*range(4)]
+        shuffle.shuffle(names)  # type: ignore[attr-defined]
+        for number, name in enumerate(names):
+            (folder / f"journal-{number}.bin").rename(folder / f"other-{name}.bin")
+        for name in names:
+            (folder / f"other-{name}.bin").rename(folder / f"journal-{name}.bin")
+        renamed = read_journals(folder)
     assert journals.complete
+    assert renamed.complete
     told = Told(journals.intents, journals.outcomes)
     expected = reconcile(history.told(), history.held())
+    assert _shown(reconcile(told, history.held())) == _shown(expected)
+    told = Told(renamed.intents, renamed.outcomes)
     assert _shown(reconcile(told, history.held())) == _shown(expected)
 
 
@@ -69,17 +86,19 @@ def test_the_order_of_records_and_rows_does_not_matter(history: History, seed: i
 
 
 @given(histories())
-def test_parts_by_producer_add_up_to_the_whole(history: History) -> None:
+def test_the_merge_of_reconciled_parts_is_the_ledger_of_the_merged(history: History) -> None:
+    told, held = history.told(), history.held()
     parts = []
-    for producer in range(-2, 6):
-        part = History(
-            {i: told for i, told in history.sent.items() if i[0] == producer},
-            [row for row in history.rows if row[0][0] == producer],
-            [i for i in history.dead if i[0] == producer],
-            [i for i in history.pending if i[0] == producer],
+    for producers in ([-2, -1, 0], [1], [], [2, 3, 4, 5]):
+        intents, outcomes, rows, dead, pending = (
+            records[np.isin(records["producer"].astype(np.int64), producers)]
+            for records in (
+                *(told.intents, told.outcomes),
+                *(held.rows, held.dead_lettered, held.pending),
+            )
         )
-        parts.append(reconcile(part.told(), part.held()).counts)
-    assert merge([Counts(), *parts]) == reconcile(history.told(), history.held()).counts
+        parts.append(reconcile(Told(intents, outcomes), Held(rows, dead, pending)))
+    assert _shown(merge(parts)) == _shown(reconcile(told, held))
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(list(Stage)[:13])), max_size=30))

@@ -178,13 +178,14 @@ def test_neither_chunks_nor_the_order_of_records_matter(raw: Raw, chunk: int, se
 
 
 @given(raws())
-def test_parts_split_by_producer_add_up_to_the_whole(raw: Raw) -> None:
+def test_the_merge_of_reconciled_parts_is_the_ledger_of_the_merged(raw: Raw) -> None:
     parts = [raw.of({0, -1, -2}), raw.of({1}), raw.of({2, 3, 4})]
-    assert merge([part.ledger().counts for part in parts]) == raw.ledger().counts
-
-
-def test_no_parts_add_up_to_nothing() -> None:
-    assert merge([]) == Counts()
+    merged, whole = merge([part.ledger() for part in parts]), raw.ledger()
+    assert merged.counts == whole.counts
+    assert _ids(merged) == _ids(whole)
+    assert sorted(merged.unexpected.tolist()) == sorted(whole.unexpected.tolist())
+    for name in ("extra_rows", "lost_prefix", "lost_middle", "lost_suffix", "not_measured"):
+        assert getattr(merged, name) == getattr(whole, name), name
 
 
 A, B = (0, 0), (0, 1)

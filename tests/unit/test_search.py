@@ -10,7 +10,8 @@ from harness.catalogue import Catalogue, Cell, cells
 from harness.commands.search import _code
 from harness.errors import ExitCode, UsageError
 from harness.experiment import STEPS, Experiment
-from harness.found import Found, Report, findings, instant
+from harness.found import Found, Report, Schedule, findings, instant
+from harness.report.search import search_page
 from harness.search import BOUNDS, LOAD_S, Search, aimed, check, save
 from harness.target import Behaviour
 from tests.unit.test_judge import a_result
@@ -119,3 +120,23 @@ def test_what_nobody_can_aim_at_is_told_apart() -> None:
     assert not instant(Found("inserted", runs=2, dwell_s=0.05))
     assert not instant(Found("inserted"))
     assert LOAD_S < 5
+
+
+def test_the_page_shows_steps_findings_and_the_schedule(tmp_path: Path) -> None:
+    cell = _aimed("dequeued")
+    asked = Search(
+        _cell(), "redis-list", 1, lambda *_: a_result("fail"), tmp_path, tmp_path / "found", 9
+    )
+    report = _report(dequeued=Found("dequeued", 1, 1, 3, 23, 5, 0, 0.0554))
+    file = save(asked, cell, "dequeued", 1)
+    report.smallest = Schedule(cell, "dequeued", 15, 1, file)
+    report.took_s, report.lost_after_s = 61.2, 33.7
+    page = search_page(report, ["dequeued: loses 5: so"], ["Seed 1."])
+    assert "| dequeued | 1 | yes | 3 | 55.4 ms | 23 | 5 | 0 |" in page
+    assert "- dequeued: loses 5: so" in page
+    assert "1 runs in 61 s; the first loss was seen after 34 s. Seed 1." in page
+    assert "15 events, a kill with one dequeued: 1 lost." in page
+    assert file.read_text() in page
+    clean = search_page(_report(), [], [])
+    assert "- no step lost or duplicated anything" in clean
+    assert "none of which lost anything." in clean

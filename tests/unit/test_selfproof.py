@@ -74,7 +74,7 @@ def test_a_large_run_is_proven_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(selfproof, "LARGEST_SAMPLE", 30)
     sizes = []
 
-    def counting(told: Told, held: Held) -> Ledger:
+    def counting(told: Told, held: Held, **_: object) -> Ledger:
         sizes.append(len(told.intents))
         return reconcile(told, held)
 
@@ -83,32 +83,32 @@ def test_a_large_run_is_proven_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> N
     assert max(sizes) < 100
 
 
-Break = Callable[[Told, Held], Ledger]
+Break = Callable[..., Ledger]
 
 
-def _blind_to_losses(told: Told, held: Held) -> Ledger:
+def _blind_to_losses(told: Told, held: Held, **_: object) -> Ledger:
     ledger = reconcile(told, held)
     return replace(ledger, counts=replace(ledger.counts, lost=0), lost=ledger.lost[:0])
 
 
-def _blind_to_duplicates(told: Told, held: Held) -> Ledger:
+def _blind_to_duplicates(told: Told, held: Held, **_: object) -> Ledger:
     _, first = np.unique(held.rows[["producer", "sequence"]], return_index=True)
     return reconcile(told, replace(held, rows=held.rows[np.sort(first)]))
 
 
-def _blind_to_payloads(told: Told, held: Held) -> Ledger:
+def _blind_to_payloads(told: Told, held: Held, **_: object) -> Ledger:
     rows = held.rows.copy()
     rows["payload_hash"] = 0
     return reconcile(told, replace(held, rows=rows))
 
 
-def _blind_to_order(told: Told, held: Held) -> Ledger:
+def _blind_to_order(told: Told, held: Held, **_: object) -> Ledger:
     rows = held.rows.copy()
     rows["position"] = np.lexsort((rows["sequence"], rows["producer"])).argsort()
     return reconcile(told, replace(held, rows=rows))
 
 
-def _blind_to_strangers(told: Told, held: Held) -> Ledger:
+def _blind_to_strangers(told: Told, held: Held, **_: object) -> Ledger:
     known = (held.rows["producer"] >= 0) & (held.rows["producer"] < 3)
     return reconcile(told, replace(held, rows=held.rows[known & (held.rows["sequence"] < 20)]))
 

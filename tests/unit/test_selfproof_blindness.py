@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.ledger import reconcile as reconciling
 from harness.ledger import selfproof
 from harness.ledger.reconcile import reconcile
 from harness.ledger.records import Held, Ledger, Told
@@ -20,11 +21,11 @@ from tests.unit.histories import UNKNOWN, History, calm, histories, proof
 GOOD = 0
 
 
-def _doubling(told: Told, held: Held) -> Ledger:
+def _doubling(told: Told, held: Held, **_: object) -> Ledger:
     return reconcile(told, replace(held, rows=np.concatenate([held.rows, held.rows])))
 
 
-def _accusing(told: Told, held: Held) -> Ledger:
+def _accusing(told: Told, held: Held, **_: object) -> Ledger:
     """Call every event lost, doubled, altered and out of order, as if no row were clean."""
     ledger = reconcile(told, held)
     ids = np.empty(len(told.intents), ledger.lost.dtype)
@@ -37,7 +38,7 @@ def _accusing(told: Told, held: Held) -> Ledger:
 
 @pytest.mark.parametrize("broken", [_doubling, _accusing])
 def test_a_ledger_that_calls_every_row_suspect_cannot_escape_its_proof(
-    monkeypatch: pytest.MonkeyPatch, broken: Callable[[Told, Held], Ledger]
+    monkeypatch: pytest.MonkeyPatch, broken: Callable[..., Ledger]
 ) -> None:
     monkeypatch.setattr(selfproof, "reconcile", broken)
     checks = proof(calm(40, 2))
@@ -52,7 +53,7 @@ def test_a_class_that_changes_although_nothing_of_it_was_planted_is_named(
 ) -> None:
     calls = iter(range(9))
 
-    def drifting(told: Told, held: Held) -> Ledger:
+    def drifting(told: Told, held: Held, **_: object) -> Ledger:
         ledger = reconcile(told, held)
         counts = {kind: getattr(ledger.counts, kind) + next(calls)}
         return replace(ledger, counts=replace(ledger.counts, **counts))
@@ -61,6 +62,32 @@ def test_a_class_that_changes_although_nothing_of_it_was_planted_is_named(
     checks = proof(calm(40, 2)).values()
     assert not any(check.ok for check in checks)
     assert all("also changed" in check.note and kind in check.note for check in checks)
+
+
+@pytest.mark.parametrize("kind", ["lost", "duplicated", "corrupted", "reordered"])
+def test_a_ledger_that_counts_right_and_names_the_wrong_event_is_caught(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    history = calm(60, 3)
+    history.rows = [row for row in history.rows if row[0] != (0, 3)]
+    history.rows += [((1, 3), GOOD), ((2, 3), 9)]
+    early, late = history.rows.index(((0, 9), GOOD)), history.rows.index(((0, 10), GOOD))
+    history.rows[early], history.rows[late] = history.rows[late], history.rows[early]
+    base = reconcile(history.told(), history.held())
+    (known,) = getattr(base, kind)[:1].tolist() if kind != "reordered" else [(0, 10)]
+    calls = iter(range(9))
+
+    def misnaming(told: Told, held: Held, **_: object) -> Ledger:
+        ledger = reconcile(told, held)
+        ids = getattr(ledger, kind).copy()
+        if next(calls):
+            ids["sequence"][(ids["producer"] == known[0]) & (ids["sequence"] == known[1])] = 19
+        return replace(ledger, **{kind: ids})
+
+    monkeypatch.setattr(selfproof, "reconcile", misnaming)
+    checks = proof(history)
+    assert all(f"also changed: {kind}" in check.note for check in checks.values()), checks
+    assert not any(check.ok for check in checks.values())
 
 
 @given(histories(), st.integers(0, 2**32))
@@ -87,6 +114,26 @@ def test_nothing_is_planted_on_what_was_never_acked() -> None:
     assert checks["dropped"].note == "the run offers no row for it"
 
 
+def test_what_judged_a_large_run_is_what_is_on_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = pytest.importorskip("harness.ledger.compiled")
+    monkeypatch.setattr(selfproof, "LARGEST_SAMPLE", 30)
+    monkeypatch.setattr(reconciling, "COMPILED_FROM", 300)
+    sizes = []
+
+    def blind(told: Told, held: Held, not_measured: frozenset[str]) -> Ledger:
+        sizes.append(len(told.intents))
+        ledger: Ledger = whole(told, held, not_measured)
+        delivered = ledger.counts.delivered + ledger.counts.lost
+        counts = replace(ledger.counts, lost=0, delivered=delivered)
+        return replace(ledger, counts=counts, lost=ledger.lost[:0])
+
+    whole = compiled.reconcile_compiled
+    monkeypatch.setattr(compiled, "reconcile_compiled", blind)
+    assert not proof(calm(300, 3))["dropped"].ok
+    assert sizes == [30] * len(sizes) != []
+    assert all(check.ok for check in proof(calm(299, 3)).values())
+
+
 @pytest.mark.parametrize("producers", [1, 7, 300])
 def test_a_sample_is_bounded_however_events_fall_on_producers(
     monkeypatch: pytest.MonkeyPatch, producers: int
@@ -94,7 +141,7 @@ def test_a_sample_is_bounded_however_events_fall_on_producers(
     monkeypatch.setattr(selfproof, "LARGEST_SAMPLE", 30)
     sizes = []
 
-    def counting(told: Told, held: Held) -> Ledger:
+    def counting(told: Told, held: Held, **_: object) -> Ledger:
         sizes.append(len(told.intents))
         return reconcile(told, held)
 

@@ -17,7 +17,7 @@ from harness.ledger.steps import Step, dwell_s, struck_at
 from harness.load.journal import JournalWriter
 from harness.model import Status
 from harness.site import Incarnation
-from harness.steering import Way, aim
+from harness.steering import PATIENCE_S, Way, aim
 from targets.dispatcher.events import Event
 from targets.dispatcher.stages import FileMarks, Stage
 from tests.unit.histories import ACKED, UNKNOWN, History
@@ -155,6 +155,33 @@ def test_an_event_that_moved_on_is_let_go(scene: Scene) -> None:
     found = aim(site, "inserted", 0, lambda: True, 5)
     assert found is not None
     assert (found.hit, found.looks) == (((0, 1),), 2)
+
+
+def test_a_step_too_short_to_be_seen_is_hit_by_chance(scene: Scene) -> None:
+    site = Frozen(scene.folder)
+    scene.mark(0, Stage.ACCEPTED)
+
+    def pause() -> str:
+        # Whatever is marked while it runs is acknowledged before anybody can read it.
+        site.pauses += 1
+        site.now_frozen = True
+        scene.mark(site.pauses, Stage.PERSISTED)
+        if site.pauses < 5:
+            scene.mark(site.pauses, Stage.ACKNOWLEDGED)
+        return "stopped"
+
+    site.pause = pause  # type: ignore[method-assign]
+    found = aim(site, "inserted", 0, lambda: True, 5)
+    assert found is not None
+    assert (found.hit, found.looks) == (((0, 5),), 5)
+    assert site.now_frozen
+
+
+def test_nothing_is_frozen_by_chance_before_its_time(scene: Scene) -> None:
+    site = Frozen(scene.folder)
+    scene.mark(0, Stage.ACCEPTED)
+    assert aim(site, "inserted", 1, lambda: True, 2 * PATIENCE_S) is None
+    assert site.pauses == 0
 
 
 def test_nobody_at_the_step_is_none_and_leaves_it_running(scene: Scene) -> None:

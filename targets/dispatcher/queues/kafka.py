@@ -134,8 +134,8 @@ class KafkaQueue:
         except KafkaException as error:
             self._producing -= 1
             raise QueueUnsureError(str(error)) from None
-        # The event may go out whatever becomes of this task, so its report is awaited.
-        await asyncio.shield(reported)
+        # The event may go out whatever becomes of this task; its report is passed on then too.
+        await reported
 
     async def take(self) -> Delivery:
         """Take the next event that was consumed."""
@@ -239,6 +239,8 @@ class KafkaQueue:
 
     async def _room(self, timeout_s: float) -> None:
         """Wait for room; those that wait are served in the order of arrival."""
+        if not self._turn.locked() and self._has_room():
+            return
         deadline = time.monotonic() + timeout_s
         try:
             async with asyncio.timeout(timeout_s):

@@ -1,0 +1,165 @@
+"""What the cluster leaves on the machine beside its processes, and taking it away."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from harness.errors import UnavailableError
+from harness.kubernetes_cluster import machine
+from harness.kubernetes_cluster.configuration import (
+    CONTROL_GROUP,
+    LINK,
+    NODE_ADDRESS,
+    PODS,
+    SERVICES,
+)
+from harness.runtimes._disks import unmount_below
+from harness.runtimes._kube_access import RUN
+
+# Written by kube-proxy and for it; what was there before is put back.
+SYSCTLS = ("net.ipv4.ip_forward", "net.ipv4.conf.all.route_localnet")
+# Made by the kubelet wherever its own folder is; nothing lasting is in them.
+FOLDERS = (Path("/var/log/containers"), Path("/var/lib/kubelet"))
+_RULE = ("FORWARD", "-s", PODS, "-d", PODS, "-j", "ACCEPT")
+_TABLES = ("filter", "nat", "mangle")
+_CHAIN = "KUBE-"
+_EMPTY_WITHIN_S = 10.0
+
+
+def lay(folder: Path) -> None:
+    """Make the node's address, its rule, its control groups; note what is changed."""
+    before = {name: _sysctl(name).read_text(encoding="ascii").strip() for name in SYSCTLS}
+    before |= {str(place): str(place.exists()) for place in FOLDERS}
+    (folder / "before.json").write_text(json.dumps(before), encoding="ascii")
+    RUN.mkdir(mode=0o711, exist_ok=True)
+    machine.attempt("ip", "link", "delete", LINK)
+    machine.run("ip", "link", "add", LINK, "type", "bridge")
+    machine.run("ip", "address", "add", f"{NODE_ADDRESS}/32", "dev", LINK)
+    machine.run("ip", "link", "set", LINK, "up")
+    _sysctl(SYSCTLS[0]).write_text("1", encoding="ascii")
+    if machine.attempt("iptables", "-w", "-C", *_RULE)[0] != 0:
+        machine.run("iptables", "-w", "-I", *_RULE)
+    for root in machine.groups():
+        group = root / CONTROL_GROUP
+        group.mkdir(exist_ok=True)
+        _inherit(root, group)
+
+
+def _inherit(root: Path, group: Path) -> None:
+    """Pass on what a group of version 1 does not inherit, and of version 2 must be given."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if (group / name).exists() and not (group / name).read_text(encoding="ascii").strip():
+            text = (root / name).read_text(encoding="ascii") if (root / name).exists() else ""
+            if text.strip():
+                (group / name).write_text(text, encoding="ascii")
+    control = group / "cgroup.subtree_control"
+    if control.exists():
+        for name in (root / "cgroup.controllers").read_text(encoding="ascii").split():
+            with suppress(OSError):
+                control.write_text(f"+{name}", encoding="ascii")
+
+
+def sweep(folder: Path) -> list[str]:
+    """Take away all of it that is there; return a line for what could not be."""
+    for place in (folder, RUN):
+        unmount_below(place)
+    for _ in range(3):
+        machine.attempt("ip", "link", "delete", LINK)
+    while machine.attempt("iptables", "-w", "-D", *_RULE)[0] == 0:
+        pass
+    for table in _TABLES:
+        _remove_chains(table)
+    left = [f"control group {group}" for group in _remove_groups()]
+    _restore(folder)
+    for place in (folder, RUN):
+        shutil.rmtree(place, ignore_errors=True)
+        if place.exists():
+            left.append(f"folder {place}")
+    return left + [f"rule {rule}" for rule in _rules()]
+
+
+def _restore(folder: Path) -> None:
+    try:
+        before = json.loads((folder / "before.json").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return
+    # Docker needs forwarding too, and may have been started meanwhile.
+    docker = Path("/sys/class/net/docker0").exists()
+    for name in SYSCTLS:
+        if not (docker and name == SYSCTLS[0]):
+            _sysctl(name).write_text(before[name], encoding="ascii")
+    for place in FOLDERS:
+        if before.get(str(place)) == "False":
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _remove_groups() -> list[Path]:
+    deadline = time.monotonic() + _EMPTY_WITHIN_S
+    while True:
+        left = [root / CONTROL_GROUP for root in machine.groups()]
+        for top in left:
+            for group in _deepest_first(top):
+                with suppress(OSError):
+                    group.rmdir()
+        left = [top for top in left if top.exists()]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.1)
+
+
+def _deepest_first(top: Path) -> Iterator[Path]:
+    if top.is_dir():
+        for inside in sorted(top.iterdir()):
+            if inside.is_dir():
+                yield from _deepest_first(inside)
+        yield top
+
+
+def check_unused() -> None:
+    """Check that no other kube-proxy works on this machine: their rules would mix.
+
+    Raises:
+        UnavailableError: one does.
+    """
+    _, said = machine.attempt("iptables", "-w", "-t", "nat", "-S")
+    if "-N KUBE-SERVICES" in said:
+        raise UnavailableError(
+            "another Kubernetes runs on this machine already, as its rules in iptables tell; "
+            "use that cluster, or take it down first"
+        )
+
+
+def _remove_chains(table: str) -> None:
+    """Remove what kube-proxy's own cleaning leaves: the ways into its chains, and they."""
+
+    def rules() -> list[list[str]]:
+        _, said = machine.attempt("iptables", "-w", "-t", table, "-S")
+        return [shlex.split(line) for line in said.splitlines()]
+
+    own = [rule[1] for rule in rules() if rule[0] == "-N" and rule[1].startswith(_CHAIN)]
+    for rule in rules():
+        if rule[0] == "-A" and set(own) & set(rule[2:]):
+            machine.attempt("iptables", "-w", "-t", table, "-D", *rule[1:])
+    for flag in ("-F", "-X"):
+        for chain in own:
+            machine.attempt("iptables", "-w", "-t", table, flag, chain)
+
+
+def _rules() -> list[str]:
+    """Return the rules that speak of the cluster's addresses and chains."""
+    found = []
+    for table in _TABLES:
+        _, said = machine.attempt("iptables", "-w", "-t", table, "-S")
+        marks = (PODS.rpartition(".")[0], SERVICES.rpartition(".")[0], _CHAIN)
+        found += [line for line in said.splitlines() if any(mark in line for mark in marks)]
+    return found
+
+
+def _sysctl(name: str) -> Path:
+    return Path("/proc/sys") / name.replace(".", "/")

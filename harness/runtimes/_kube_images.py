@@ -1,0 +1,134 @@
+"""Bringing images to the nodes: those that the Docker engine builds, and those of others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from harness.errors import ServiceError, UnavailableError
+from harness.runtimes import _kube_access as access
+from harness.runtimes._docker_engine import connect
+from harness.runtimes._docker_images import Images, replaced
+from harness.runtimes._kube_access import SOCKET
+from harness.service import Service
+from harness.target import Target
+
+if TYPE_CHECKING:
+    import docker
+
+REGISTRY_VARIABLE = "LOSSMETER_REGISTRY"
+_CTR = ("ctr", "--address", str(SOCKET), "--namespace", "k8s.io", "images")
+
+
+class NodeImages:
+    """The images of a run, where the nodes find them.
+
+    The cluster that ``make kubernetes`` started is given them. Another one pulls them: those
+    that are named from wherever they are, and ours from ``LOSSMETER_REGISTRY``.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._engine: docker.DockerClient | None = None
+        self._there: set[str] = set()
+        self._registry = os.environ.get(REGISTRY_VARIABLE)
+        self.pulled = bool(self._registry) or not access.here()
+
+    def close(self) -> None:
+        """Let the Docker engine go."""
+        if self._engine is not None:
+            self._engine.close()
+
+    def server(self, service: Service) -> str:
+        """Return the name by which nodes know the image of a server."""
+        other = replaced(service.name)
+        if other is not None and self.pulled:
+            return other
+        return self._bring(service.name, lambda images: images.server(service))
+
+    def target(self, target: Target) -> str:
+        """Return the name by which nodes know the image of a dispatcher."""
+        container = target.container
+        if container is not None and container.image is not None and self.pulled:
+            return container.image
+        return self._bring(target.name, lambda images: images.target(target))
+
+    def _bring(self, name: str, build: Callable[[Images], str]) -> str:
+        if self.pulled and self._registry is None:
+            raise UnavailableError(
+                f"the nodes of context {access.context()!r} are other machines, and the image of "
+                f"{name} is built on this one; name a registry for it in {REGISTRY_VARIABLE}, or "
+                "a public image instead"
+            )
+        image = build(Images(self._docker, self._say))
+        return self._push(image, self._registry) if self._registry else self._import(image)
+
+    @property
+    def _docker(self) -> docker.DockerClient:
+        if self._engine is None:
+            self._engine = connect()
+        return self._engine
+
+    def _push(self, image: str, registry: str) -> str:
+        from docker.errors import APIError  # noqa: PLC0415 - heavy
+
+        name = f"{registry.rstrip('/')}/{image}"
+        repository, _, tag = name.rpartition(":")
+        self._say(f"image {image}: pushing to {registry}")
+        try:
+            self._docker.images.get(image).tag(repository, tag)
+            for line in self._docker.images.push(repository, tag, stream=True, decode=True):
+                if "error" in line:
+                    raise ServiceError(f"image {name} could not be pushed: {line['error']}")
+        except APIError as error:
+            raise ServiceError(f"image {name} could not be pushed: {error.explanation}") from None
+        return name
+
+    def _import(self, image: str) -> str:
+        name = full_name(image)
+        if not self._there:
+            self._there = set(_run((*_CTR, "list", "-q")).split())
+        if name not in self._there:
+            self._say(f"image {image}: giving it to the cluster")
+            self._hand_over(image)
+            self._there.add(name)
+        return name
+
+    def _hand_over(self, image: str) -> None:
+        process = subprocess.Popen(
+            (*_CTR, "import", "-"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        if process.stdin is None or process.stderr is None:
+            raise ServiceError("ctr takes no input")
+        try:
+            for piece in self._docker.images.get(image).save(named=True):
+                process.stdin.write(piece)
+            process.stdin.close()
+        except BrokenPipeError:
+            pass
+        said = process.stderr.read().decode(errors="replace")
+        if process.wait() != 0:
+            raise ServiceError(f"image {image} could not be given to containerd: {said.strip()}")
+
+
+def full_name(image: str) -> str:
+    """Return the name of an image as containerd spells it out."""
+    first, slash, _ = image.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        return image
+    return f"docker.io/{image}" if slash else f"docker.io/library/{image}"
+
+
+def _run(command: Sequence[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except OSError as error:
+        raise ServiceError(f"ctr cannot be run: {error.strerror}") from None
+    if done.returncode != 0:
+        raise ServiceError(f"the cluster's containerd does not answer: {done.stderr.strip()}")
+    return done.stdout

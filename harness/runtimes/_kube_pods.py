@@ -1,0 +1,420 @@
+"""The pods of a run as the API tells of them, kept up to date while they change.
+
+A watch hears each change once. Where it broke, something may be missing for ever, so the
+break is remembered: what the record does not show may have happened all the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from harness.errors import EvidenceError
+from harness.runtimes._kube_access import core
+from harness.runtimes._kube_manifests import CONTAINER, PART_LABEL
+from harness.site import Event
+
+RAW = Mapping[str, Any]
+WATCH_S = 86400
+# A container that waits for one of these waits for ever.
+HOPELESS = {
+    *("ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"),
+    *("CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One life of a pod's container, as its status tells.
+
+    Attributes:
+        pod: name of the pod.
+        part: the part of the run that it belongs to.
+        id: of the container; there is another for each life.
+        restarts: how many lives came before it in this pod.
+    """
+
+    pod: str
+    part: str
+    id: str
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """How a container's life ended, as the kubelet wrote it down.
+
+    Attributes:
+        code: exit code.
+        reason: e.g. ``Completed``, ``Error``, ``OOMKilled``.
+        finished_ns: to the second, nanoseconds.
+        heard_ns: when the watch told it.
+    """
+
+    code: int
+    reason: str
+    finished_ns: int
+    heard_ns: int
+
+
+class Pods:
+    """Watches the pods of one namespace from its construction until ``close``.
+
+    Args:
+        namespace: that of the run.
+        changed: called after each change, from the watching thread.
+    """
+
+    def __init__(self, namespace: str, changed: Callable[[], None]) -> None:
+        self._namespace = namespace
+        self._changed = changed
+        self._pods: dict[str, RAW] = {}
+        self._ended: dict[str, Terminated] = {}
+        self._started: dict[str, int] = {}
+        self._deleted_ns: dict[str, int] = {}
+        self._disrupted: set[str] = set()
+        self._killing_ns: dict[str, int] = {}
+        self._events: list[tuple[str, Event]] = []
+        self._news = threading.Condition()
+        self._closing = False
+        self._broken = ""
+        self._heard_events: set[str] = set()
+        api = core()
+        self._watches = [
+            Watch(partial(api.list_namespaced_pod, namespace), self._hear, self._break),
+            Watch(partial(core().list_namespaced_event, namespace), self._hear_event, self._break),
+        ]
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._closing = True
+        for watch in self._watches:
+            watch.close()
+
+    def _break(self, why: str) -> None:
+        with self._news:
+            if not self._closing:
+                self._broken = why
+            self._news.notify_all()
+
+    def _hear(self, kind: str, pod: RAW) -> None:
+        now = time.time_ns()
+        name = pod["metadata"]["name"]
+        with self._news:
+            if kind == "DELETED":
+                self._pods.pop(name, None)
+                self._note(pod, now, "destroy")
+            else:
+                if name not in self._pods:
+                    self._note(pod, now, "create")
+                self._pods[name] = pod
+            if pod["metadata"].get("deletionTimestamp") and name not in self._deleted_ns:
+                self._deleted_ns[name] = now
+                self._note(pod, now, "delete")
+            self._read(pod, now)
+            self._news.notify_all()
+        self._changed()
+
+    def _read(self, pod: RAW, now: int) -> None:
+        for condition in (pod.get("status") or {}).get("conditions") or []:
+            name = str(pod["metadata"]["name"])
+            if condition["type"] == "DisruptionTarget" and name not in self._disrupted:
+                self._disrupted.add(name)
+                self._note(pod, now, "disrupt", reason=str(condition.get("reason", "")))
+        for status in _statuses(pod):
+            for state in (status.get("lastState") or {}, status.get("state") or {}):
+                over = state.get("terminated")
+                if over and _bare(over.get("containerID")):
+                    self._end(pod, over, now)
+            running = (status.get("state") or {}).get("running")
+            life = _bare(status.get("containerID"))
+            if running and life and life not in self._started:
+                self._started[life] = now
+                self._note(pod, now, "start")
+
+    def _end(self, pod: RAW, over: RAW, now: int) -> None:
+        life = _bare(over["containerID"])
+        if life in self._ended:
+            return
+        reason = str(over.get("reason", ""))
+        self._ended[life] = Terminated(
+            int(over["exitCode"]), reason, wall_ns(over.get("finishedAt")), now
+        )
+        if reason == "OOMKilled":
+            self._note(pod, now, "oom")
+        self._note(pod, now, "die", exitCode=str(over["exitCode"]), reason=reason)
+
+    def _hear_event(self, kind: str, event: RAW) -> None:
+        """Note what the cluster says of a pod in its own words, once each time it says so."""
+        about = event.get("involvedObject") or {}
+        told = f"{event['metadata'].get('uid')} {event.get('count')}"
+        with self._news:
+            pod = self._pods.get(str(about.get("name")))
+            if kind == "DELETED" or pod is None or told in self._heard_events:
+                return
+            self._heard_events.add(told)
+            now = time.time_ns()
+            reason = str(event.get("reason", ""))
+            if reason == "Killing":
+                self._killing_ns[str(about["name"])] = now
+            self._note(pod, now, "event", reason=reason, message=str(event.get("message", "")))
+
+    def _note(self, pod: RAW, now: int, action: str, **attributes: str) -> None:
+        told = {"pod": pod["metadata"]["name"], **attributes}
+        self._events.append((part_of(pod), Event(now, action, told)))
+
+    # What others ask.
+
+    def of(self, part: str) -> list[RAW]:
+        """Return the pods of a part, the oldest first."""
+        with self._news:
+            found = [pod for pod in self._pods.values() if part_of(pod) == part]
+        return sorted(found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]))
+
+    def running(self, part: str) -> list[Container]:
+        """Return the containers of a part that run in pods that are to stay, oldest first."""
+        return [
+            container_of(pod, status)
+            for pod in self.of(part)
+            if not pod["metadata"].get("deletionTimestamp")
+            for status in _statuses(pod)
+            if (status.get("state") or {}).get("running")
+        ]
+
+    def started_ns(self, life: str) -> int:
+        """Return when it was heard that a life runs; 0 when it never was."""
+        with self._news:
+            return self._started.get(life, 0)
+
+    def ended(self, life: str) -> Terminated | None:
+        """Return how a life ended; None while it is not known."""
+        with self._news:
+            return self._ended.get(life)
+
+    def ends_of(self, part: str) -> list[Terminated]:
+        """Return all ends in the present pods of a part."""
+        return [
+            self._ended[life]
+            for pod in self.of(part)
+            for status in _statuses(pod)
+            for state in (status.get("lastState") or {}, status.get("state") or {})
+            if (life := _bare((state.get("terminated") or {}).get("containerID"))) in self._ended
+        ]
+
+    def deleted_ns(self, pod: str) -> int | None:
+        """Return when the wish to delete a pod was heard of."""
+        with self._news:
+            return self._deleted_ns.get(pod)
+
+    def killing_ns(self, pod: str) -> int | None:
+        """Return when the kubelet was last heard to end a container: before its preStop."""
+        with self._news:
+            return self._killing_ns.get(pod)
+
+    def hopeless(self, part: str) -> str | None:
+        """Return why a pod of a part will never start, or None."""
+        for pod in self.of(part):
+            for status in _statuses(pod):
+                waiting = (status.get("state") or {}).get("waiting") or {}
+                if waiting.get("reason") in HOPELESS:
+                    return f"{waiting['reason']}: {waiting.get('message', '')}".strip(": ")
+        return None
+
+    def waiting_for(self, part: str) -> str:
+        """Return what the pods of a part say that they lack, for a message."""
+        told = [
+            f"{condition.get('reason') or condition['type']}: {condition['message']}"
+            for pod in self.of(part)
+            for condition in (pod.get("status") or {}).get("conditions") or []
+            if condition.get("status") != "True" and condition.get("message")
+        ]
+        return "; ".join(told[:2]) or "no pod says what it lacks"
+
+    def events(self, part: str, since_ns: int) -> list[Event]:
+        """Return what happened to a part since then, oldest first.
+
+        Raises:
+            EvidenceError: the watch broke, so something may be missing.
+        """
+        with self._news:
+            if self._broken:
+                raise EvidenceError(
+                    f"the watch of pods broke ({self._broken}), so what it says has a gap"
+                )
+            return [e for who, e in self._events if who == part and e.at_ns >= since_ns]
+
+    def wait_for(self, wanted: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until something holds, asked after each change and now and then; or time out."""
+        deadline = time.monotonic() + timeout_s
+        while not wanted():
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return False
+            with self._news:
+                self._news.wait(min(left_s, 0.05))
+        return True
+
+
+class Watch:
+    """Hears of each change of one kind of object, from a thread of its own.
+
+    Args:
+        listing: a method of the client's that lists them; it may watch, too.
+        hear: is told ``ADDED``, ``MODIFIED`` or ``DELETED`` and the object.
+        broke: is told why it does not go on.
+    """
+
+    def __init__(
+        self,
+        listing: Callable[..., Any],
+        hear: Callable[[str, RAW], None],
+        broke: Callable[[str], None],
+    ) -> None:
+        self._listing = listing
+        self._hear = hear
+        self._broke = broke
+        self._response: Any = None
+        self._over = threading.Event()
+        version = self._list()
+        self._thread = threading.Thread(
+            target=self._follow, args=(version,), name="watch", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop."""
+        self._over.set()
+        with contextlib.suppress(Exception):
+            self._response.shutdown()
+        with contextlib.suppress(Exception):
+            self._response.close()
+        self._thread.join(2)
+
+    def _list(self) -> str:
+        everything = json.loads(self._listing(_preload_content=False).data)
+        for item in everything.get("items") or []:
+            self._hear("ADDED", item)
+        return str(everything["metadata"]["resourceVersion"])
+
+    def _follow(self, version: str) -> None:
+        try:
+            for kind, item in self._changes(version):
+                if kind == "ERROR":
+                    why = str(item.get("message", item))
+                    break
+                self._hear(kind, item)
+            else:
+                why = "the API ended it"
+        except Exception as error:  # noqa: BLE001 - whatever broke it, it is broken
+            why = f"{type(error).__name__}: {error}"
+        if not self._over.is_set():
+            self._broke(why)
+
+    def _changes(self, version: str) -> Iterator[tuple[str, RAW]]:
+        self._response = self._listing(
+            watch=True, resource_version=version, timeout_seconds=WATCH_S, _preload_content=False
+        )
+        rest = b""
+        for piece in self._response.stream(amt=None, decode_content=False):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    change = json.loads(line)
+                    yield str(change["type"]), change["object"]
+
+
+class Logs:
+    """Follows the log of each container into the run's folder.
+
+    Args:
+        namespace: that of the run.
+        folder: where ``PART.log`` goes.
+    """
+
+    def __init__(self, namespace: str, folder: Path) -> None:
+        self._namespace = namespace
+        self._folder = folder
+        self._followed: dict[str, threading.Thread] = {}
+        folder.mkdir(exist_ok=True)
+
+    def follow(self, life: Container, name: str) -> None:
+        """Begin with a life, unless it is followed already."""
+        if life.id in self._followed:
+            return
+        file = self._folder / f"{name}.log"
+        file.touch()
+        thread = threading.Thread(target=self._copy, args=(life, file), daemon=True)
+        self._followed[life.id] = thread
+        thread.start()
+
+    def wait(self, life: str, timeout_s: float = 2.0) -> None:
+        """Wait until the log of a life that ended is there as a whole."""
+        thread = self._followed.get(life)
+        if thread is not None:
+            thread.join(timeout_s)
+
+    def close(self) -> None:
+        """Wait for the ends of logs that end."""
+        for life in list(self._followed):
+            self.wait(life, 1.0)
+
+    def _copy(self, life: Container, file: Path) -> None:
+        with contextlib.suppress(Exception), file.open("ab", buffering=0) as sink:
+            response: Any = core().read_namespaced_pod_log(
+                life.pod, self._namespace, container=CONTAINER, follow=True, _preload_content=False
+            )
+            for piece in response.stream(amt=None, decode_content=False):
+                sink.write(piece)
+
+
+def part_of(pod: RAW) -> str:
+    """Return the part of the run that a pod belongs to."""
+    return str((pod["metadata"].get("labels") or {}).get(PART_LABEL, ""))
+
+
+def container_of(pod: RAW, status: RAW) -> Container:
+    """Return the life that a container's status speaks of."""
+    return Container(
+        pod["metadata"]["name"],
+        part_of(pod),
+        _bare(status.get("containerID")),
+        int(status.get("restartCount", 0)),
+    )
+
+
+def is_ready(pod: RAW) -> bool:
+    """Return whether a pod serves and is to stay."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return False
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def address_of(pod: RAW) -> str:
+    """Return the address of a pod; empty while it has none."""
+    return str((pod.get("status") or {}).get("podIP") or "")
+
+
+def wall_ns(text: str | None) -> int:
+    """Return nanoseconds since the epoch of the API's time, e.g. ``2025-01-02T03:04:05Z``."""
+    if not text:
+        return 0
+    return round(datetime.fromisoformat(text).timestamp() * 10**9)
+
+
+def _statuses(pod: RAW) -> Sequence[RAW]:
+    found = (pod.get("status") or {}).get("containerStatuses") or []
+    return [status for status in found if status.get("name") == CONTAINER]
+
+
+def _bare(container_id: str | None) -> str:
+    """Return ``abc`` of ``containerd://abc``."""
+    return (container_id or "").rpartition("//")[2]

@@ -1,0 +1,200 @@
+"""The servers of a run in a cluster: a pod each, a service for pods and one for outside."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from harness.errors import ServiceError
+from harness.model import Address
+from harness.runtime import Order
+from harness.runtimes import _kube_access as access
+from harness.runtimes._docker_images import replaced
+from harness.runtimes._kube_images import NodeImages
+from harness.runtimes._kube_lives import Life
+from harness.runtimes._kube_manifests import Blueprint
+from harness.runtimes._kube_pods import Pods
+from harness.runtimes._kube_space import Space
+from harness.service import ContainerSpec, Service, Slot
+from harness.site import Endpoint, ProxyControl
+
+SERVICE_READY_S = 90.0
+FIRST_PROXY_PORT = 20001
+
+
+class Servers:
+    """The servers that one run needs.
+
+    Args:
+        order: the run.
+        state: folder for their configuration.
+        node: address of a node, as the harness reaches it.
+        space: the namespace.
+        pods: what is heard of the pods.
+        last_lines: the end of a part's log, for messages.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what servers are made of
+        self,
+        order: Order,
+        state: Path,
+        node: str,
+        space: Space,
+        pods: Pods,
+        last_lines: Callable[[str], str],
+    ) -> None:
+        self.endpoints: dict[str, Endpoint] = {}
+        self.versions: dict[str, str] = {}
+        self.lives: dict[str, Life] = {}
+        self._order = order
+        self._state = state
+        self._node = node
+        self._space = space
+        self._pods = pods
+        self._last_lines = last_lines
+        self._slots: dict[str, Slot] = {}
+        self._inside: dict[str, str] = {}
+        self._fronts: dict[str, Address] = {}
+
+    @property
+    def all(self) -> list[Service]:
+        """Return the servers, the proxy among them."""
+        proxy = self._order.proxy
+        return [*self._order.services, *([proxy] if proxy is not None else [])]
+
+    def start(self, images: NodeImages) -> ProxyControl | None:
+        """Start all of them side by side and put the proxies in front; return their control."""
+        named = {service.name: images.server(service) for service in self.all}
+        listens = {service.name: self._address(service) for service in self.all}
+        with ThreadPoolExecutor(max(1, len(named))) as pool:
+            started = [
+                pool.submit(self._start, service, listens[service.name], named, images.pulled)
+                for service in self.all
+            ]
+            for future in started:
+                future.result()
+        for service in self._order.services:
+            self.endpoints[service.name] = self._endpoint(service)
+        return self._put_proxies()
+
+    def _address(self, service: Service) -> Address:
+        """Create the services in front of a server; return where the harness reaches it."""
+        ports = [service.port]
+        proxy = self._order.proxy
+        if proxy is not None and service.name == proxy.name:
+            ports += [self._front_inside(name) for name in self._order.target.proxied]
+        self._inside[service.name] = self._space.service(service.name, ports)
+        outside = self._space.publish(service.name, ports)
+        if len(ports) > 1:
+            for name in self._order.target.proxied:
+                front = outside[self._front_inside(name)]
+                self._fronts[name] = Address(self._node, front)
+        return Address(self._node, outside[service.port])
+
+    def _start(
+        self, service: Service, listen: Address, images: Mapping[str, str], pulled: bool
+    ) -> None:
+        folder = self._state / service.name
+        folder.mkdir(mode=0o700)
+        settings = self._order.servers.get(service.name, {})
+        slot = Slot(folder, listen, self._advertised(service), secrets.token_urlsafe(18), settings)
+        spec = service.container(slot)
+        self._slots[service.name] = slot
+        image = images[service.name]
+        blueprint = self._blueprint(service, spec, image, pulled)
+        if spec.published != service.port:
+            self._space.lead(service.name, service.port, spec.published)
+        self._space.keep_secret(blueprint)
+        self._space.run_server(blueprint)
+        self.wait_ready(service.name)
+        said = service.running_version(slot)
+        ours = replaced(service.name) is None
+        self.versions[service.name] = said or (service.version() if ours else f"image {image}")
+        self._order.say(f"{self.versions[service.name]} ready on {slot.listen}")
+
+    def _advertised(self, service: Service) -> Address:
+        """Return where other parts reach it: at the proxy, where it has one."""
+        proxy = self._order.proxy
+        if service.name in self._order.target.proxied and proxy is not None:
+            return Address(self._inside[proxy.name], self._front_inside(service.name))
+        return Address(self._inside[service.name], service.port)
+
+    def _blueprint(
+        self, service: Service, spec: ContainerSpec, image: str, pulled: bool
+    ) -> Blueprint:
+        ours = replaced(service.name) is None
+        return Blueprint(
+            part=service.name,
+            image=image,
+            ports=sorted({service.port, spec.published}),
+            environment=spec.environment,
+            arguments=spec.command,
+            files=spec.files,
+            data=spec.data,
+            writable=spec.writable,
+            memory_mib=spec.memory_mib,
+            ours=ours,
+            read_only=ours,
+            pull=pulled,
+        )
+
+    def wait_ready(self, name: str, not_this: Life | None = None) -> None:
+        """Wait until a server serves, as another life than one that ended.
+
+        Raises:
+            ServiceError: it ended, or was not ready in time.
+        """
+        service = next(each for each in self.all if each.name == name)
+        slot = self._slots[name]
+        before = len(self._pods.ends_of(name))
+
+        def settled() -> bool:
+            if self._pods.hopeless(name) or len(self._pods.ends_of(name)) > before:
+                return True
+            running = self._pods.running(name)
+            newer = not_this is None or any(c.id != not_this.container.id for c in running)
+            return bool(running) and newer and service.ready(slot)
+
+        in_time = self._pods.wait_for(settled, SERVICE_READY_S)
+        if why := self._pods.hopeless(name):
+            raise ServiceError(f"{name} cannot be started: {why}")
+        ends = self._pods.ends_of(name)
+        if len(ends) > before:
+            raise ServiceError(
+                f"{name} ended with exit code {ends[-1].code} while starting: "
+                f"{self._last_lines(name)}"
+            )
+        if not in_time:
+            raise ServiceError(
+                f"{name} was not ready within {SERVICE_READY_S:g} s: {self._last_lines(name)}; "
+                f"{self._pods.waiting_for(name)}"
+            )
+        container = self._pods.running(name)[-1]
+        self.lives[name] = Life.of(container, self._pods, here=access.here())
+
+    def _endpoint(self, service: Service) -> Endpoint:
+        slot = self._slots[service.name]
+        return Endpoint(
+            service.name,
+            slot.listen,
+            service.variables(slot, slot.advertised),
+            service.variables(slot, slot.listen),
+            self._fronts.get(service.name),
+        )
+
+    def _front_inside(self, name: str) -> int:
+        return FIRST_PROXY_PORT + list(self._order.target.proxied).index(name)
+
+    def _put_proxies(self) -> ProxyControl | None:
+        proxy = self._order.proxy
+        if proxy is None:
+            return None
+        control = self._order.proxy_control(self._slots[proxy.name].listen)
+        for service in self._order.services:
+            if service.name in self._order.target.proxied:
+                inside = Address("0.0.0.0", self._front_inside(service.name))  # noqa: S104
+                upstream = Address(self._inside[service.name], service.port)
+                control.create(service.name, inside, upstream)
+        return control
