@@ -13,9 +13,19 @@ import numpy.typing as npt
 from harness.errors import LoadError
 from harness.ledger.records import INTENT as INTENT_DTYPE
 from harness.ledger.records import OUTCOME as OUTCOME_DTYPE
-from harness.load.journal import END, HEADER, INTENT, MAGIC, OUTCOME, RECORD
+from harness.load.journal import (
+    END,
+    HEADER,
+    INTENT,
+    MAGIC,
+    MAPPED,
+    OUTCOME,
+    RECORD,
+    recorded,
+)
 
-_TAIL_BYTES = 4096 * RECORD.size
+_TAIL_RECORDS = 4096
+_PART_RECORDS = 1 << 16
 RECORD_DTYPE = np.dtype(
     [
         ("kind", "u1"),
@@ -42,6 +52,7 @@ class Journals:
         why_incomplete: one sentence, empty when complete.
         clock_jump_ns: by how much the wall clock jumped while a load process ran; of those
             that were closed.
+        shard, shards: of one journal, which of how many load processes wrote it.
     """
 
     intents: npt.NDArray[np.void]
@@ -50,6 +61,8 @@ class Journals:
     complete: bool
     why_incomplete: str
     clock_jump_ns: int = 0
+    shard: int = 0
+    shards: int = 1
 
 
 def read_journals(folder: Path) -> Journals:
@@ -63,57 +76,84 @@ def read_journals(folder: Path) -> Journals:
         none = np.empty(0, INTENT_DTYPE), np.empty(0, OUTCOME_DTYPE)
         return Journals(*none, 0, complete=False, why_incomplete="no journal was written")
     parts = [_read(path) for path in files]
-    why = next((part.why_incomplete for part in parts if not part.complete), "")
+    if len(parts) == 1 and not _missing(parts):
+        return parts[0]
+    why = _missing(parts) or next((p.why_incomplete for p in parts if not p.complete), "")
     return Journals(
         np.concatenate([part.intents for part in parts]),
         np.concatenate([part.outcomes for part in parts]),
         min(part.start_ns for part in parts),
-        all(part.complete for part in parts),
+        not why,
         why,
         max(part.clock_jump_ns for part in parts),
     )
 
 
+def _missing(parts: list[Journals]) -> str:
+    """Return which load processes left no journal, as one sentence, or an empty string."""
+    shards = max(part.shards for part in parts)
+    missing = sorted(set(range(shards)) - {part.shard for part in parts})
+    if not missing:
+        return ""
+    return (
+        f"journal-{missing[0]}.bin is missing: {len(missing)} of {shards} load processes left none"
+    )
+
+
 def _read(path: Path) -> Journals:
-    data = path.read_bytes()
-    if len(data) < HEADER.size or not data.startswith(MAGIC):
-        raise LoadError(f"{path} is not a journal of this version")
-    start_ns = HEADER.unpack_from(data)[4]
-    body = memoryview(data)[HEADER.size :]
-    torn = len(body) % RECORD.size
-    records = np.frombuffer(body[: len(body) - torn], RECORD_DTYPE)
-    intents, outcomes = _intents(records), _outcomes(records)
-    why = _incomplete(path.name, records, len(intents), torn)
-    ends = records[records["kind"] == END]
-    jump_ns = int(ends["payload_hash"].max()) if len(ends) else 0
-    return Journals(intents, outcomes, start_ns, not why, why, jump_ns)
+    """Read one journal, a part at a time: nothing of it is in memory twice."""
+    with path.open("rb") as file:
+        head = file.read(HEADER.size)
+        if len(head) < HEADER.size or head[: len(MAGIC)] not in {MAGIC, MAPPED}:
+            raise LoadError(f"{path} is not a journal of this version")
+        magic, shard, _, _, start_ns, counted, shards = HEADER.unpack(head)
+        size = path.stat().st_size - HEADER.size
+        room = counted * RECORD.size if magic == MAPPED else size
+        whole, torn = divmod(min(size, room), RECORD.size)
+        # Of memory that is asked for only what is written to is taken.
+        intents, outcomes = np.empty(whole, INTENT_DTYPE), np.empty(whole, OUTCOME_DTYPE)
+        sent = told = jump_ns = 0
+        last, strange = np.zeros(1, RECORD_DTYPE), False
+        for begin in range(0, whole, _PART_RECORDS):
+            records = np.fromfile(file, RECORD_DTYPE, min(_PART_RECORDS, whole - begin))
+            sent += _intents(records, intents[sent:])
+            told += _outcomes(records, outcomes[told:])
+            ends = records[records["kind"] == END]
+            jump_ns = max([jump_ns, *ends["payload_hash"].tolist()])
+            strange |= not np.isin(records["kind"], (INTENT, OUTCOME, END)).all()
+            last = records[-1:]
+    intents.resize(sent, refcheck=False)
+    outcomes.resize(told, refcheck=False)
+    why = f"{path.name} holds a torn record" if strange else ""
+    why = why or _incomplete(path.name, last[0], sent, torn)
+    if not why and size != room:
+        why = f"{path.name} says {counted} records and holds {size // RECORD.size}"
+    return Journals(intents, outcomes, start_ns, not why, why, jump_ns, shard, max(1, shards))
 
 
-def _intents(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+def _intents(records: npt.NDArray[np.void], into: npt.NDArray[np.void]) -> int:
     chosen = records[records["kind"] == INTENT]
-    intents = np.empty(len(chosen), INTENT_DTYPE)
     for name in ("producer", "sequence", "scheduled_ns", "payload_hash"):
-        intents[name] = chosen[name]
-    intents["sent_ns"] = chosen["at_ns"]
-    return intents
+        into[name][: len(chosen)] = chosen[name]
+    into["sent_ns"][: len(chosen)] = chosen["at_ns"]
+    return len(chosen)
 
 
-def _outcomes(records: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+def _outcomes(records: npt.NDArray[np.void], into: npt.NDArray[np.void]) -> int:
     chosen = records[records["kind"] == OUTCOME]
-    outcomes = np.empty(len(chosen), OUTCOME_DTYPE)
     for name in ("producer", "sequence", "status", "code"):
-        outcomes[name] = chosen[name]
-    outcomes["done_ns"] = chosen["at_ns"]
-    return outcomes
+        into[name][: len(chosen)] = chosen[name]
+    into["done_ns"][: len(chosen)] = chosen["at_ns"]
+    return len(chosen)
 
 
-def _incomplete(name: str, records: npt.NDArray[np.void], intents: int, torn: int) -> str:
+def _incomplete(name: str, last: np.void, intents: int, torn: int) -> str:
     if torn:
         return f"{name} ends in the middle of a record"
-    if not len(records) or records[-1]["kind"] != END:
+    if last["kind"] != END:
         return f"{name} was not closed by its load process, which ended early"
-    if records[-1]["sequence"] != intents:
-        return f"{name} says {records[-1]['sequence']} intents and holds {intents}"
+    if last["sequence"] != intents:
+        return f"{name} says {last['sequence']} intents and holds {intents}"
     return ""
 
 
@@ -128,12 +168,14 @@ class JournalTail:
         """Yield id and status of each outcome recorded since the last call."""
         for path in self._folder.glob("journal-*.bin"):
             if path not in self._files:
-                self._files[path] = os.open(path, os.O_RDONLY), HEADER.size
+                self._files[path] = os.open(path, os.O_RDONLY), 0
             fd, at = self._files[path]
-            data = os.pread(fd, _TAIL_BYTES, at)
-            whole = len(data) // RECORD.size * RECORD.size
-            self._files[path] = fd, at + whole
-            for kind, status, _, producer, sequence, *_ in RECORD.iter_unpack(data[:whole]):
+            count = min(recorded(fd) - at, _TAIL_RECORDS)
+            if count <= 0:
+                continue
+            data = os.pread(fd, count * RECORD.size, HEADER.size + at * RECORD.size)
+            self._files[path] = fd, at + count
+            for kind, status, _, producer, sequence, *_ in RECORD.iter_unpack(data):
                 if kind == OUTCOME:
                     yield (producer, sequence), status
 
