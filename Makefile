@@ -124,6 +124,9 @@ lock: $(READY) ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile targets/dispatcher/requirements.in --constraint requirements.lock \
 		--universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
 		-o targets/dispatcher/requirements.lock
+	@$(BIN)/uv pip compile harness/runtimes/images/load/requirements.in --constraint requirements.lock \
+		--universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+		-o harness/runtimes/images/load/requirements.lock
 
 .PHONY: clean
 clean: ## remove the virtual environment and everything built; results stay

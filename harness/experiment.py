@@ -17,6 +17,7 @@ from harness.model import Predicted
 
 MAX_EVENTS = 100_000_000
 MAX_LOAD_S = 3600.0
+MAX_LOAD_PROCESSES = 256
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -59,17 +60,26 @@ class Load:
 
     Attributes:
         phases: one after another.
-        producers: how many ids the events are spread over, in turn.
+        producers: how many ids the events of a load process are spread over, in turn.
         payload_bytes: length of each event's payload.
         max_in_flight: requests at once; beyond it the schedule lags, and says so.
+        processes: how many load processes share the schedule, each taking every n-th event.
+        listen: ``host:port`` where they report when they are started on other machines;
+            they reach the target at that host. Empty when they are started here.
     """
 
     phases: tuple[Phase, ...]
     producers: int = 8
     payload_bytes: int = 64
     max_in_flight: int = 1500
+    processes: int = 1
+    listen: str = ""
 
     def __post_init__(self) -> None:
+        if not 1 <= self.processes <= MAX_LOAD_PROCESSES:
+            raise UsageError(
+                f"{self.processes} load processes are not within 1 to {MAX_LOAD_PROCESSES}"
+            )
         if self.events > MAX_EVENTS:
             raise UsageError(f"load of {self.events} events is above the limit of {MAX_EVENTS}")
 
@@ -91,9 +101,16 @@ class Load:
             elapsed_s -= phase.duration_s
         return 0.0
 
+    @property
+    def ids(self) -> range:
+        """Return the numbers of all producers; those of a load process follow each other."""
+        return range(self.producers * self.processes)
+
     def sent_by(self, producer: int) -> int:
         """Return how many events of the schedule are ``producer``'s."""
-        return len(range(producer, self.events, self.producers))
+        process, place = divmod(producer, self.producers)
+        of_process = len(range(process, self.events, self.processes))
+        return len(range(place, of_process, self.producers))
 
 
 def steady(rate_per_s: float, duration_s: float) -> Load:

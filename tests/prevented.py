@@ -177,6 +177,26 @@ def _unrolled(real: RunningSite) -> Lies:
     return {"roll_out": roll_out}
 
 
+def _untaken(real: RunningSite) -> Lies:
+    def taken(*_: float) -> object:
+        life = real.incarnation()  # type: ignore[attr-defined]
+        return site.Rolled(life, _stopped(), life)  # type: ignore[attr-defined]
+
+    return {"delete_pod": taken, "evict_pod": taken}
+
+
+def _undrained(real: RunningSite) -> Lies:
+    return {
+        "drain_node": lambda: [_stopped()],
+        "node_open": lambda: True,
+        "open_node": real.incarnation,  # type: ignore[attr-defined]
+    }
+
+
+def _unscaled(_: RunningSite) -> Lies:
+    return {"scale": lambda _: [_stopped()], "instances": lambda: 2}
+
+
 def _disable_trigger(name: str) -> Callable[[RunningSite], None]:
     def disable(real: RunningSite) -> None:
         url = real.endpoints["postgres"].direct["url"]
@@ -279,6 +299,8 @@ PREVENTIONS: Mapping[str, Sequence[Prevention]] = {
         Prevention("the network keeps it as a member", _connected(member=True)),
         Prevention("the network says that it left, and it did not", _connected(member=False)),
     ],
+    "evict": [Prevention("the pod is said to have been evicted, and serves on", _untaken)],
+    "node-drain": [Prevention("the node is said to be empty, and its pods serve on", _undrained)],
     "oom": [
         Prevention(
             "the limit is taken and never comes into force",
@@ -310,6 +332,9 @@ PREVENTIONS: Mapping[str, Sequence[Prevention]] = {
             lambda _: {"pause": lambda: "running", "resume": _nothing},
         ),
     ],
+    "pod-delete": [
+        Prevention("the pod is said to be deleted, and serves on", _untaken, {"grace_s": 1}),
+    ],
     "power-loss": [Prevention("the disks are said to have lost power, and kept it", _unpowered)],
     "reject-rows": [
         Prevention(
@@ -325,6 +350,9 @@ PREVENTIONS: Mapping[str, Sequence[Prevention]] = {
         ),
     ],
     "rollout": [Prevention("the old ones serve on", _unrolled, {"grace_s": 1})],
+    "scale-down": [
+        Prevention("one is said to have ended, and as many serve as before", _unscaled, {"to": 1}),
+    ],
     "server-kill": [Prevention("the server is said to be dead, and lives", _server_unkilled)],
     "sigkill": [Prevention("the signal is said to have been sent, and was not", _unkilled)],
     "stop": [
