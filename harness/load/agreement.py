@@ -21,6 +21,7 @@ from locust.event import EventHook
 from locust.rpc import Message
 from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, WorkerRunner
 
+from harness.clock import difference_ns
 from harness.load.plan import FOLDER_VARIABLE, PLAN_VARIABLE, LoadPlan
 from harness.load.relay import Gathering
 
@@ -149,18 +150,6 @@ class Worker:
         middle_ns = (asked_ns + answered_ns) // 2
         self._looks.append((answered_ns - asked_ns, msg.data["here_ns"] - middle_ns))
         self._looked.set()
-
-
-def difference_ns(looks: list[tuple[int, int]]) -> int:
-    """Return how far the master's clock is ahead, by the quickest of several looks.
-
-    Args:
-        looks: pairs of how long a look took and what it showed, in nanoseconds.
-
-    A look is off by half of its duration at most; a difference within that is none.
-    """
-    took_ns, seen_ns = min(looks, default=(0, 0))
-    return seen_ns if abs(seen_ns) > took_ns // 2 else 0
 
 
 def _plan() -> LoadPlan:
