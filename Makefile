@@ -56,7 +56,7 @@ bench: $(READY) ## measure the instrument beside its peers, as ratios within one
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: bench-%
-bench-%: $(READY) ## measure one part: startup reconcile readback load dispatcher stages
+bench-%: $(READY) ## measure one part, e.g. make bench-reconcile ARGS="--piece 10M"
 	@$(BIN)/python -m bench $* $(ARGS)
 
 .PHONY: prevented-faults
@@ -66,6 +66,10 @@ prevented-faults: $(READY) ## prevent each fault silently, and write docs/preven
 .PHONY: results
 results: $(READY) ## run everything once and write results/README.md (bounded: WITHIN=60 minutes)
 	@$(BIN)/harness results --within-min $(WITHIN) --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(foreach t,$(TARGET),--target $(t)) $(ARGS)
+
+.PHONY: worked-numbers
+worked-numbers: $(READY) ## run the analysis' worked numbers 5 times each; write results/worked-numbers.md
+	@$(BIN)/harness worked-numbers --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: browser
 browser: $(READY) ## install the browser that the tests of the pages need
@@ -120,6 +124,9 @@ lock: $(READY) ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile targets/dispatcher/requirements.in --constraint requirements.lock \
 		--universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
 		-o targets/dispatcher/requirements.lock
+	@$(BIN)/uv pip compile harness/runtimes/images/load/requirements.in --constraint requirements.lock \
+		--universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+		-o harness/runtimes/images/load/requirements.lock
 
 .PHONY: clean
 clean: ## remove the virtual environment and everything built; results stay

@@ -9,6 +9,7 @@ there are. Its table is written as soon as each piece has a round.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
@@ -36,19 +37,30 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.piece and len(asked.parts) != 1:
         parser.error("--piece needs the one part that it is a piece of")
-    for name in () if asked.index else asked.parts or PARTS:
-        _measure(import_module(f"bench.{name}"), asked)
+    failed = [
+        name
+        for name in (() if asked.index else asked.parts or PARTS)
+        if not _measure(import_module(f"bench.{name}"), asked)
+    ]
     index.write()
+    if failed:
+        sys.exit(f"not measured to the end: {', '.join(failed)}")
 
 
-def _measure(part: ModuleType, asked: argparse.Namespace) -> None:
+def _measure(part: ModuleType, asked: argparse.Namespace) -> bool:
+    """Measure a part; what fails in it does not keep the others from being measured."""
     progress = Console(stderr=True)
     begin = time.monotonic()
-    report = _report(part, asked, progress.print)
+    try:
+        report = _report(part, asked, progress.print)
+    except Exception:  # noqa: BLE001 - shown whole, and the exit code tells
+        progress.print_exception()
+        return False
     if report is not None:
         report.save()
         report.show()
     progress.print(f"{part.NAME}: {time.monotonic() - begin:.0f} s")
+    return True
 
 
 def _report(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from bench.report import Report, Row, at_most, median
 from harness.catalogue import Catalogue, cells
 from harness.commands._running import prepare
 from harness.commands._shared import runtime_named
+from harness.errors import UsageError
 from harness.ledger.collected import Collected
 from harness.load.reading import read_journals
 from harness.model import Verdict
@@ -37,7 +39,12 @@ Measured = Mapping[str, Any]
 
 def _matrix(runtime: str) -> Callable[[Say], list[Measured]]:
     def measure(say: Say) -> list[Measured]:
-        catalogue, where = Catalogue.here(), runtime_named(runtime)
+        catalogue = Catalogue.here()
+        try:
+            where = runtime_named(runtime)
+        except UsageError as error:
+            say(f"not measured: {error}")
+            return []
         chosen = cells(catalogue, catalogue.experiment(EXPERIMENT), [], ["default"])
         prepare(where, chosen)
         found = []
@@ -84,10 +91,9 @@ def report(found: Found) -> Report:
     """Return each cell's overhead, and what it consists of."""
     rows, goals = [], []
     for runtime, rounds in found.items():
-        by_target = {cell["target"]: [] for cell in rounds[0]}  # type: dict[str, list[Measured]]
-        for matrix in rounds:
-            for cell in matrix:
-                by_target[cell["target"]].append(cell)
+        by_target: dict[str, list[Measured]] = {}
+        for cell in chain(*rounds):
+            by_target.setdefault(cell["target"], []).append(cell)
         each = {target: _median(runs, "overhead_s") for target, runs in by_target.items()}
         rows += [
             Row(
@@ -101,7 +107,7 @@ def report(found: Found) -> Report:
             )
             for target, runs in by_target.items()
         ]
-        most = max(each.values())
+        most = max(each.values(), default=None)
         goals.append(at_most(f"seconds of overhead, {runtime}, worst cell", most, MOST_S[runtime]))
     return Report(
         NAME,

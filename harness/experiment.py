@@ -195,21 +195,21 @@ class PlannedFault:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a prediction may know: the plan, the target, and the moment of the fault.
+    """What a prediction may know: the plan, the target, and the moment of the last fault.
 
     Attributes:
         load: what was sent.
         settings: the numbers by which the target behaves.
         queue_survives_crash, in_hand_survives_crash: as its file says.
-        queue_length, in_flight: the last reading of the health probe before the first
-            fault; None where the target does not tell.
+        queue_length, in_flight: the last reading of the health probe before the fault;
+            None where the target does not tell.
         blind_s: seconds between that reading and the fault.
         choices: the settings that are words, those of its servers as ``redis.appendfsync``.
         services: the servers that the target uses.
         start_s: seconds that the target took to start at first; None when not known.
-        held_s: seconds between the first fault's injection and the end of its healing.
-        parameters: the numbers that the first fault was given.
-        struck: the first fault hit the target; a limit that it survived did not.
+        held_s: seconds between the fault's injection and the end of its healing.
+        parameters: the numbers that the fault was given.
+        struck: the fault hit the target; a limit that it survived did not.
     """
 
     load: Load

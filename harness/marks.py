@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+from numpy.lib.format import (
+    dtype_to_descr,
+    read_array_header_1_0,
+    read_magic,
+    write_array_header_1_0,
+)
 
 from harness.errors import LedgerError
-from harness.ledger.records import Records
+from harness.ledger.records import Records, keys
 from harness.ledger.stages import (
     HEADER,
     MARK,
     RECORD,
     Life,
     Marks,
-    combine,
+    concerning,
+    of_life,
     parse_header,
     parse_records,
 )
@@ -34,6 +43,7 @@ LIVES = "lives.json"
 LOST = "stages.npy"
 
 _PART = 4096 * RECORD.itemsize
+_PART_RECORDS = 1 << 16
 
 
 class MarkFile:
@@ -49,13 +59,16 @@ class MarkFile:
 
     def new(self) -> Records:
         """Return the records that were finished since the last call."""
-        parts = []
+        return np.concatenate([np.empty(0, RECORD), *self.parts()])
+
+    def parts(self) -> Iterator[Records]:
+        """Yield the same, some at a time."""
         while True:
             records = parse_records(os.pread(self._fd, _PART, self._at))
             self._at += len(records) * RECORD.itemsize
-            parts.append(records)
+            yield records
             if len(records) * RECORD.itemsize < _PART:
-                return np.concatenate(parts)
+                return
 
     def close(self) -> None:
         """Close the file."""
@@ -73,31 +86,67 @@ def read_marks(run: Path) -> Marks:
     Raises:
         LedgerError: a file is none of marks.
     """
-    files = []
+    lives = _lives(run)
+    records = np.concatenate([np.empty(0, MARK), *_parts(lives)])
+    return Marks(records, [life for life, _ in lives])
+
+
+def _lives(run: Path) -> list[tuple[Life, Path]]:
+    """Return the lives that marked, oldest first, each with its file."""
+    lives = []
     for path in mark_files(run):
-        file = MarkFile(path)
-        try:
-            files.append((file.life(), file.new()))
-        except LedgerError as error:
-            raise LedgerError(f"{path}: {error}") from None
-        finally:
-            file.close()
-    return combine(files)
+        with closing(MarkFile(path)) as file:
+            try:
+                lives.append((file.life(), path))
+            except LedgerError as error:
+                raise LedgerError(f"{path}: {error}") from None
+    return sorted(lives, key=lambda life: life[0].started_ns)
+
+
+def _parts(lives: Sequence[tuple[Life, Path]]) -> Iterator[Records]:
+    """Yield the marks of all lives, some at a time, in the order of marking in each."""
+    for number, (_, path) in enumerate(lives):
+        with closing(MarkFile(path)) as file:
+            try:
+                for records in file.parts():
+                    yield of_life(number, records)
+            except LedgerError as error:
+                raise LedgerError(f"{path}: {error}") from None
 
 
 def save_marks(run: Path) -> None:
-    """Keep the marks as one array, and remove the files, which are sparse and large."""
-    marks = read_marks(run)
-    np.save(run / ARRAY, marks.records, allow_pickle=False)
-    lives = [asdict(life) for life in marks.lives]
-    (run / LIVES).write_text(json.dumps(lives, indent=2) + "\n", encoding="utf-8")
+    """Keep the marks as one array, and remove the files, which are sparse and large.
+
+    Raises:
+        LedgerError: a file is none of marks.
+    """
+    lives, count = _lives(run), 0
+    with (run / ARRAY).open("wb") as array:
+        _write_header(array, 0)
+        for part in _parts(lives):
+            array.write(part.data)
+            count += len(part)
+        # NumPy leaves room for the number to grow.
+        array.seek(0)
+        _write_header(array, count)
+    told = [asdict(life) for life, _ in lives]
+    (run / LIVES).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     for path in mark_files(run):
         with suppress(OSError):
             path.unlink()
 
 
-def load_marks(run: Path) -> Marks:
+def _write_header(array: BinaryIO, count: int) -> None:
+    about = {"descr": dtype_to_descr(MARK), "fortran_order": False, "shape": (count,)}
+    write_array_header_1_0(array, about)
+
+
+def load_marks(run: Path, of: Records | None = None) -> Marks:
     """Read what ``save_marks`` wrote; no marks where it wrote nothing.
+
+    Args:
+        run: the run's folder.
+        of: read only the marks of these events, and of lives as a whole.
 
     Raises:
         OSError, ValueError: a file is damaged.
@@ -105,4 +154,24 @@ def load_marks(run: Path) -> Marks:
     if not (run / ARRAY).exists():
         return Marks(np.empty(0, MARK), [])
     lives = json.loads((run / LIVES).read_text(encoding="utf-8"))
-    return Marks(np.load(run / ARRAY, allow_pickle=False), [Life(**life) for life in lives])
+    if of is None:
+        records = np.load(run / ARRAY, allow_pickle=False)
+    else:
+        ids = np.sort(keys(of))
+        chosen = [concerning(part, ids) for part in _loaded(run / ARRAY)]
+        records = np.concatenate([np.empty(0, MARK), *chosen])
+    return Marks(records, [Life(**life) for life in lives])
+
+
+def _loaded(path: Path) -> Iterator[Records]:
+    with path.open("rb") as array:
+        read_magic(array)
+        (count,), _, kind = read_array_header_1_0(array)
+        if kind != MARK:
+            raise ValueError(f"{path} is damaged: its records are no marks")
+        for begin in range(0, count, _PART_RECORDS):
+            wanted = min(_PART_RECORDS, count - begin)
+            part = np.fromfile(array, MARK, wanted)
+            if len(part) != wanted:
+                raise ValueError(f"{path} is damaged: it holds less than it says")
+            yield part

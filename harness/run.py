@@ -400,7 +400,9 @@ class _Story:
         self.facts.predicted = self.ask.cell.experiment.predict(self._observed())
 
     def _observed(self) -> Observed:
-        record = next((r for r in self.facts.faults if r.injected_ns is not None), None)
+        # Of several faults the earlier ones set the scene for the last.
+        injected = [r for r in self.facts.faults if r.injected_ns is not None]
+        record = injected[-1] if injected else None
         cell = self.ask.cell
         return Observed(
             load=cell.variant.load,
@@ -428,8 +430,8 @@ class _Story:
 
 
 def _numbers(variant: Variant) -> dict[str, float]:
-    """Return the numbers among the parameters of a variant's first fault."""
-    parameters = variant.faults[0].parameters if variant.faults else {}
+    """Return the numbers among the parameters of a variant's last fault."""
+    parameters = variant.faults[-1].parameters if variant.faults else {}
     return {name: float(v) for name, v in parameters.items() if not isinstance(v, str)}
 
 

@@ -215,6 +215,12 @@ class Behaviour(_Strict):
     cache_s: Seconds | None = None
     aside: Annotated[int, Field(ge=0)] | None = None
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.when_full == "rate-limit") != (self.rate_limit_per_s is not None):
+            raise ValueError("when_full = 'rate-limit' and rate_limit_per_s need each other")
+        return self
+
 
 class Target(_Strict):
     """One dispatcher with its settings, servers, health and audit.

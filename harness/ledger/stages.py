@@ -224,17 +224,31 @@ def parse_records(data: bytes) -> Records:
     return records
 
 
+def of_life(number: int, records: Records) -> Records:
+    """Return the records of one file as marks of a life, dtype MARK."""
+    marks = np.empty(len(records), MARK)
+    for name in ("producer", "sequence", "at_ns", "stage"):
+        marks[name] = records[name]
+    marks["life"] = number
+    return marks
+
+
 def combine(files: Sequence[tuple[Life, Records]]) -> Marks:
     """Put the files of all lives into one array."""
     ordered = sorted(files, key=lambda file: file[0].started_ns)
-    parts = [np.empty(0, MARK)]
-    for number, (_, records) in enumerate(ordered):
-        part = np.empty(len(records), MARK)
-        for name in ("producer", "sequence", "at_ns", "stage"):
-            part[name] = records[name]
-        part["life"] = number
-        parts.append(part)
-    return Marks(np.concatenate(parts), [life for life, _ in ordered])
+    parts = [of_life(number, records) for number, (_, records) in enumerate(ordered)]
+    records = np.concatenate([np.empty(0, MARK), *parts])
+    return Marks(records, [life for life, _ in ordered])
+
+
+def concerning(marks: Records, ids: npt.NDArray[np.uint64]) -> Records:
+    """Return the marks of some events, given by their sorted keys, and those of every event."""
+    chosen = marks["producer"] == EVERY[0]
+    if len(ids):
+        own = keys(marks)
+        chosen |= ids[np.minimum(np.searchsorted(ids, own), len(ids) - 1)] == own
+    found: Records = marks[chosen]
+    return found
 
 
 def last_marks(marks: Records) -> Records:

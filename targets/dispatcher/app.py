@@ -7,7 +7,7 @@ import math
 import os
 from http import HTTPStatus
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,14 +15,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from targets.dispatcher.core import Dispatcher, IntakeClosedError, RateLimitedError
-from targets.dispatcher.events import Event
+from targets.dispatcher.events import EVENT, EVENTS, Event
 from targets.dispatcher.queues.protocol import QueueFullError, QueueUnsureError
 from targets.dispatcher.store import DatabaseError
 
 MAX_ARRAY = 10_000
-
-_EVENT = TypeAdapter(Event)
-_EVENTS = TypeAdapter(list[Event])
 
 # A 429 or 503 is a refusal: provably without effect. A 504, like a 500, leaves open whether
 # the event was taken.
@@ -72,7 +69,7 @@ class Intake:
         """Return the answer; None when one event was taken."""
         several = body.lstrip().startswith(b"[")
         try:
-            events = _EVENTS.validate_json(body) if several else [_EVENT.validate_json(body)]
+            events = EVENTS.validate_json(body) if several else [EVENT.validate_json(body)]
         except ValidationError as error:
             return _error(HTTPStatus.UNPROCESSABLE_ENTITY, _sentence(error))
         if not several:

@@ -11,12 +11,12 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
 from targets.dispatcher.config import ConfigurationError, DeadLetter, DeadLetterKind
-from targets.dispatcher.events import Accepted, Event
+from targets.dispatcher.events import EVENT, Accepted, Event
 from targets.dispatcher.store import Store
 
 # Names the lock of the database that keeps replays apart.
@@ -165,13 +165,13 @@ class FileDeadLetters(_OneProcess):
 
 
 def _line(item: Accepted, reason: str) -> bytes:
-    told = item.event.model_dump() | {"accepted_at": item.accepted_at, "reason": reason}
+    told = asdict(item.event) | {"accepted_at": item.accepted_at, "reason": reason}
     return json.dumps(told, separators=(",", ":")).encode() + b"\n"
 
 
 def _item(line: bytes) -> Accepted:
     told = json.loads(line)
-    return Accepted(Event.model_validate(told), float(told["accepted_at"]))
+    return Accepted(EVENT.validate_python(told), float(told["accepted_at"]))
 
 
 class DatabaseDeadLetters:
@@ -205,9 +205,7 @@ class DatabaseDeadLetters:
         if row is None:
             return None
         ident, producer, sequence, key, payload, accepted_at = row
-        event = Event.model_construct(
-            producer=producer, sequence=sequence, key=key, payload=payload
-        )
+        event = Event(producer, sequence, key, payload)
         return Letter(Accepted(event, accepted_at), ident)
 
     async def remove(self, letter: Letter) -> None:

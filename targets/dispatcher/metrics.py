@@ -6,6 +6,7 @@ and become metrics when they are read. All of it is on the event loop's thread.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import accumulate
@@ -13,7 +14,6 @@ from itertools import accumulate
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 LATENCY_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, float("inf"))
 
@@ -49,7 +49,7 @@ class Latency:
 
     def family(self, name: str, text: str) -> HistogramMetricFamily:
         """Return it as Prometheus has it: each bucket counts those below it too."""
-        bounds = [floatToGoString(bound) for bound in self._bounds]
+        bounds = ["+Inf" if math.isinf(bound) else str(float(bound)) for bound in self._bounds]
         buckets = list(zip(bounds, accumulate(map(float, self._counts)), strict=True))
         return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self._sum)
 

@@ -17,7 +17,11 @@ from harness.ledger import stages
 from harness.ledger.reconcile import reconcile
 from harness.ledger.records import PAIR
 from harness.ledger.stages import (
+    EVERY,
+    HEADER,
+    MAGIC,
     MARK,
+    RECORD,
     Died,
     Life,
     Marks,
@@ -33,7 +37,7 @@ from harness.ledger.stages import (
     parse_records,
     when_lost,
 )
-from harness.marks import MarkFile, load_marks, read_marks, save_marks
+from harness.marks import FOLDER, MarkFile, load_marks, read_marks, save_marks
 from targets.dispatcher import stages as theirs
 from targets.dispatcher.config import ConfigurationError, StageSettings
 from targets.dispatcher.events import Event
@@ -316,3 +320,34 @@ def test_each_event_has_one_last_mark(
     marked = {sequence for _, marks in lives for sequence, _ in marks if sequence >= 0}
     assert last["sequence"].tolist() == sorted(marked)
     assert last.dtype == MARK
+
+
+def test_the_marks_of_some_events_are_read_without_the_others(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).mkdir()
+    for number in range(2):
+        records = np.zeros(150_000, RECORD)
+        records["producer"], records["sequence"] = 1, np.arange(len(records)) // 3
+        records["at_ns"], records["stage"] = (
+            np.arange(len(records)),
+            1 + np.arange(len(records)) % 3,
+        )
+        records["producer"][7], records["sequence"][7] = EVERY
+        head = HEADER.pack(MAGIC, b"%032d" % number, len(records), number, 0, 0)
+        path = tmp_path / FOLDER / f"stages-{number:032d}.bin"
+        path.write_bytes(head + records.tobytes())
+    before = read_marks(tmp_path)
+    save_marks(tmp_path)
+    whole = load_marks(tmp_path)
+    assert whole.records.tobytes() == before.records.tobytes()
+    wanted = np.array([(1, 4), (1, 49_999), (2, 4), (1, 3)], PAIR)
+    some = load_marks(tmp_path, wanted)
+    assert some.lives == whole.lives
+    is_wanted = (whole.records["producer"] == EVERY[0]) | (
+        (whole.records["producer"] == 1) & np.isin(whole.records["sequence"], (3, 4, 49_999))
+    )
+    assert some.records.tobytes() == whole.records[is_wanted].tobytes()
+    none = load_marks(tmp_path, wanted[:0])
+    assert len(none.records) == 2
+    (tmp_path / "marks.npy").write_bytes((tmp_path / "marks.npy").read_bytes()[:-5])
+    with pytest.raises(ValueError, match="damaged"):
+        load_marks(tmp_path, wanted)
