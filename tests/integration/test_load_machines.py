@@ -120,6 +120,21 @@ def test_a_machine_that_is_lost_leaves_an_incomplete_journal(tmp_path: Path) -> 
     assert 600 <= len(journals.intents) < RATE * 6
 
 
+def test_workers_on_other_machines_stop_when_the_master_is_killed(tmp_path: Path) -> None:
+    with machines(1) as there, answering(host="0.0.0.0") as server:
+        port = _free_port()
+        plan = replace(_plan(tmp_path, server.port), host=HERE, listen=f"{HERE}:{port}")
+        master = load_command(replace(plan, phases=[(RATE, 60.0)]), limit_s=90)
+        with _workers(there, port) as (worker,):
+            with _started(master.argv, **master.environment):
+                until(lambda: events_sent(tmp_path) > 200)
+            # The run was broken off.
+            assert worker.wait(15) == 3
+            sent = len(server.bodies)
+            time.sleep(0.5)
+            assert len(server.bodies) == sent
+
+
 ATTACHED = """
 name = "attached"
 summary = "the reference dispatcher, started by somebody else"
