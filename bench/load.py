@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,10 +112,25 @@ def _cores(say: Say) -> Round:
     for name, cores, processes, server_cores in CORES:
         say(name)
         with _nginx(server_cores, processes) as server:
+            with _costs() as start:
+                _load(server.url, 100, 0.1, CONNECTIONS, cores, processes)
             before_s = server.cpu_s()
-            rate = _ours(server.url, cores, processes)
-            found[name] = [rate, (server.cpu_s() - before_s) / EVENTS]
+            with _costs() as load:
+                rate = _ours(server.url, cores, processes)
+            server_s = server.cpu_s() - before_s
+        costs_s = [server_s, *(load[n] - start[n] for n in (0, 1))]
+        found[name] = [rate, *(each / EVENTS for each in costs_s)]
     return found
+
+
+@contextmanager
+def _costs() -> Iterator[list[float]]:
+    """Yield what will hold the processor seconds, user's and system's, of what is run."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    costs: list[float] = []
+    yield costs
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    costs += [after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime]
 
 
 OURS, FAST = "lossmeter, journalled", "Locust FastHttpUser"
@@ -133,7 +149,7 @@ def report(found: Found) -> Report:
     rates = {name: median([r[name] for r in found["peers"]]) for name in found["peers"][0]}
     kept = {rate: [each[str(rate)] for each in found["rates"]] for rate in RATES}
     cores = {
-        name: tuple(median([each[name][n] for each in found["cores"]]) for n in (0, 1))
+        name: [median(each) for each in zip(*(r[name] for r in found["cores"]), strict=True)]
         for name, *_ in CORES
     }
     ours = rates[OURS]
@@ -142,23 +158,18 @@ def report(found: Found) -> Report:
         for name, rate in rates.items()
     ]
     rows += [
-        Row(
-            name,
-            "journalled",
-            round(rate),
-            "requests/s",
-            cores[TWO][0] / rate,
-            f"server {server_s * 1e6:.1f} µs of a core each, {rate * server_s:.2f} cores",
-        )
-        for name, (rate, server_s) in cores.items()
+        Row(name, "journalled", round(rate), "requests/s", cores[TWO][0] / rate, _spent(costs_s))
+        for name, (rate, *costs_s) in cores.items()
     ]
-    alone_s, server_s = 1 / cores[APART][0], cores[TWO][1]
+    _, server_s, user_s, system_s = cores[TWO]
+    load_s = user_s + system_s
     return Report(
         NAME,
         "Load from one core and from two",
-        f"{CONNECTIONS} connections to nginx. An event takes the load {alone_s * 1e6:.1f} µs of a "
-        f"core and the server {server_s * 1e6:.1f}, so two cores that carry both carry "
-        f"{2 * alone_s / (alone_s + server_s):.2f} times what one carries for the load alone.",
+        f"{CONNECTIONS} connections to nginx. Where two processes send, an event takes the load "
+        f"{load_s * 1e6:.1f} µs of a core, {system_s / load_s:.0%} of it in the system, and the "
+        f"server {server_s * 1e6:.1f} µs of the same cores: with the server elsewhere, "
+        f"{(load_s + server_s) / load_s:.2f} times as many would be sent.",
         len(found["peers"]),
         rows,
         [
@@ -180,6 +191,11 @@ def report(found: Found) -> Report:
             ),
         ],
     )
+
+
+def _spent(costs_s: Sequence[float]) -> str:
+    server, user, system = (each * 1e6 for each in costs_s)
+    return f"µs of a core for each: load {user:.1f} + system {system:.1f}, server {server:.1f}"
 
 
 def _ahead(name: str, ours: float, other: float | None) -> Goal:
