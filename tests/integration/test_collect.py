@@ -247,7 +247,8 @@ def test_rows_with_nulls_and_texts_are_read_beside_the_others(
 
 def test_more_rows_than_any_buffer_come_in_whole_and_in_order(postgres: Server) -> None:
     query = (
-        "select n % 8 as producer, n / 8 as sequence, n as position, n::bigint * 7919 as payload_hash "
+        "select n % 8 as producer, n / 8 as sequence, n as position, "
+        "n::bigint * 7919 as payload_hash "
         "from generate_series(0, 299999) as n"
     )
     rows = _auditor(postgres, query).collect().rows
