@@ -67,6 +67,10 @@ prevented-faults: $(READY) ## prevent each fault silently, and write docs/preven
 results: $(READY) ## run everything once and write results/README.md (bounded: WITHIN=60 minutes)
 	@$(BIN)/harness results --within-min $(WITHIN) --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(foreach t,$(TARGET),--target $(t)) $(ARGS)
 
+.PHONY: worked-numbers
+worked-numbers: $(READY) ## run the analysis' worked numbers 5 times each; write results/worked-numbers.md
+	@$(BIN)/harness worked-numbers --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 .PHONY: browser
 browser: $(READY) ## install the browser that the tests of the pages need
 	@$(BIN)/python -m tests.browser
@@ -120,6 +124,9 @@ lock: $(READY) ## resolve the dependencies anew into requirements.lock
 	@$(BIN)/uv pip compile targets/dispatcher/requirements.in --constraint requirements.lock \
 		--universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
 		-o targets/dispatcher/requirements.lock
+	@$(BIN)/uv pip compile harness/runtimes/images/load/requirements.in --constraint requirements.lock \
+		--universal --generate-hashes --no-emit-index-url --no-annotate --no-header --quiet \
+		-o harness/runtimes/images/load/requirements.lock
 
 .PHONY: clean
 clean: ## remove the virtual environment and everything built; results stay

@@ -2,5 +2,5 @@
 
 PARTS = (
     *("startup", "reconcile", "readback", "load", "dispatcher", "stages"),
-    *("cells", "precision", "memory"),
+    *("cells", "precision", "memory", "page"),
 )

@@ -22,9 +22,7 @@ PARAMETERS: dict[str, str | int | float] = {
 def predict(seen: Observed) -> Predicted:
     """Count the events of the schedule that the database refuses."""
     load = seen.load
-    lost = sum(
-        len(range(REMAINDER, load.sent_by(producer), EVERY)) for producer in range(load.producers)
-    )
+    lost = sum(len(range(REMAINDER, load.sent_by(producer), EVERY)) for producer in load.ids)
     return Predicted(
         lost=lost,
         duplicated_max=0,

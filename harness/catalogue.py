@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.budget import Budget, Budgets, load_budgets
 from harness.errors import UsageError
 from harness.experiment import Experiment, Variant
+from harness.model import Address
 from harness.plugins import unknown
-from harness.target import Target, load_target
+from harness.target import Target, is_loopback, load_target
 
 _PROJECT = Path(__file__).resolve().parents[1]
 
@@ -208,3 +209,29 @@ def cells(
         for variant in chosen
         for target in asked[variant.name]
     ]
+
+
+def with_load_processes(cell: Cell, processes: int, listen: Address | None) -> Cell:
+    """Return the same run with its load sent from so many processes.
+
+    Args:
+        cell: a run.
+        processes: how many.
+        listen: where those on other machines report; None when they are started here.
+
+    Raises:
+        UsageError: there may not be so many, or they could not reach the target.
+    """
+    if listen and not is_loopback(listen.host) and cell.target.attach is None:
+        raise UsageError(
+            f"target {cell.target.name} is started on 127.0.0.1, where load processes of other "
+            f"machines cannot reach it; start it yourself so that it listens at {listen.host} too, "
+            "and name it by attach.url"
+        )
+    if listen is not None and cell.variant.instances > 1:
+        raise UsageError(
+            f"{cell.name} has {cell.variant.instances} instances, which load processes of "
+            "other machines cannot follow; leave out --load-listen"
+        )
+    load = replace(cell.variant.load, processes=processes, listen=str(listen or ""))
+    return replace(cell, variant=replace(cell.variant, load=load))

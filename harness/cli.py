@@ -61,6 +61,10 @@ def _one_interrupt() -> Iterator[None]:
 _OptionError: type[typer.BadParameter] = typer.BadParameter.__mro__[1]
 
 
+# Typer takes an interrupt of a command for an exit with the shell's code for it.
+_TYPERS_INTERRUPT = 128 + signal.SIGINT
+
+
 def main() -> None:
     """Run the command line and exit with a documented code, never with a traceback."""
     try:
@@ -81,6 +85,9 @@ def main() -> None:
         # Python would exit with 1, which means over budget here.
         traceback.print_exc()
         sys.exit(ExitCode.HARNESS_ERROR)
+    if code == _TYPERS_INTERRUPT:
+        ERR.print("interrupted")
+        code = ExitCode.INTERRUPTED
     sys.exit(code if isinstance(code, int) else ExitCode.WITHIN_BUDGET)
 
 

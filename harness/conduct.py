@@ -198,7 +198,8 @@ class Conductor:
         held.record.struck = struck_ns is not None or not isinstance(held.fault, Delayed)
         if struck_ns is not None:
             samples = reversed(self._probe.samples())
-            _note_load(held.record, next((s for s in samples if s.answered_ns < struck_ns), None))
+            told = (s for s in samples if s.ok and s.answered_ns < struck_ns)
+            _note_load(held.record, next(told, None))
         self._narrator.say(f"fault {held.planned.fault} injected: {_told(held.record)}")
 
     def _thaw(self) -> None:
@@ -280,6 +281,7 @@ def _note_load(record: FaultRecord, last: Sample | None) -> None:
     """Note what the target held when it was hit, as it said last."""
     if last is not None and last.ok:
         record.queue_length, record.in_flight = last.queue_length, last.in_flight
+        record.looked_ns = last.answered_ns
 
 
 def _metric(sample: Sample | None, name: str) -> int | None:

@@ -7,7 +7,7 @@ refused that might come true: where the model does not know, it stays silent.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from harness.catalogue import Cell
@@ -142,12 +142,13 @@ def _modelled(cell: Cell) -> bool:
 
 
 def _modelled_bounds(cell: Cell, trigger: Trigger) -> Iterator[tuple[float, Never]]:
-    load, numbers, metric = cell.variant.load, cell.numbers(), trigger.metric()
+    numbers, metric = cell.numbers(), trigger.metric()
+    load, burst = _let_through(cell.variant.load, numbers.get("rate_limit_per_s"))
     workers, handler_s = numbers["workers"], numbers["handler_time_s"]
     at_least_per_s = workers / (handler_s * _SLOWER + _INSERT_S)
     stall_s = _BROKER_STALL_S if cell.target.behaviour.queue_survives_crash else _STALL_S
     most = longest(load, at_least_per_s, trigger.limit_s)
-    most += stall_s * max(phase.rate_per_s for phase in load.phases)
+    most += stall_s * max(phase.rate_per_s for phase in load.phases) + burst
     handled = (
         f"{workers:g} workers of {handler_s:g} s an event handle "
         f"{workers / handler_s if handler_s else at_least_per_s:g} events/s"
@@ -162,6 +163,14 @@ def _modelled_bounds(cell: Cell, trigger: Trigger) -> Iterator[tuple[float, Neve
         within_s = min(trigger.limit_s, load.duration_s + cell.target.http.timeout_s)
         done = workers / handler_s * within_s + workers
         yield done, Never(f"{handled}, which makes {done:.0f} until then", "wait for fewer")
+
+
+def _let_through(load: Load, limit_per_s: float | None) -> tuple[Load, float]:
+    """Return what a rate limit lets into the queue, and how many events beyond it at once."""
+    if limit_per_s is None:
+        return load, 0.0
+    phases = [replace(p, rate_per_s=min(p.rate_per_s, limit_per_s)) for p in load.phases]
+    return replace(load, phases=tuple(phases)), limit_per_s
 
 
 def _no_refusal(cell: Cell, trigger: Trigger, never: Never) -> Iterator[tuple[float, Never]]:

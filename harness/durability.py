@@ -49,7 +49,9 @@ HOW = (
     f"Load: {LOAD.phases[0].rate_per_s:g} events of {LOAD.payload_bytes // 1024} KiB a second for "
     f"{LOAD.duration_s:g} s, "
     f"against {SETTINGS['workers']} workers that need {SETTINGS['handler_time_s']} s each. The "
-    "fault comes when 200 events are queued, where the target tells; a stop gives 10 s."
+    "fault comes when 200 events are queued, where the target tells; a stop gives 10 s, and the "
+    "kernel ends a target for want of memory when it gets to that. What is inserted by then is "
+    "with the database, so a cell of some 200 events means all that was under way."
 )
 
 # How many of its nodes a broker waits for before it says yes; for targets that can be asked.

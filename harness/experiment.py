@@ -17,6 +17,7 @@ from harness.model import Predicted
 
 MAX_EVENTS = 100_000_000
 MAX_LOAD_S = 3600.0
+MAX_LOAD_PROCESSES = 256
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -59,17 +60,26 @@ class Load:
 
     Attributes:
         phases: one after another.
-        producers: how many ids the events are spread over, in turn.
+        producers: how many ids the events of a load process are spread over, in turn.
         payload_bytes: length of each event's payload.
         max_in_flight: requests at once; beyond it the schedule lags, and says so.
+        processes: how many load processes share the schedule, each taking every n-th event.
+        listen: ``host:port`` where they report when they are started on other machines;
+            they reach the target at that host. Empty when they are started here.
     """
 
     phases: tuple[Phase, ...]
     producers: int = 8
     payload_bytes: int = 64
     max_in_flight: int = 1500
+    processes: int = 1
+    listen: str = ""
 
     def __post_init__(self) -> None:
+        if not 1 <= self.processes <= MAX_LOAD_PROCESSES:
+            raise UsageError(
+                f"{self.processes} load processes are not within 1 to {MAX_LOAD_PROCESSES}"
+            )
         if self.events > MAX_EVENTS:
             raise UsageError(f"load of {self.events} events is above the limit of {MAX_EVENTS}")
 
@@ -91,9 +101,16 @@ class Load:
             elapsed_s -= phase.duration_s
         return 0.0
 
+    @property
+    def ids(self) -> range:
+        """Return the numbers of all producers; those of a load process follow each other."""
+        return range(self.producers * self.processes)
+
     def sent_by(self, producer: int) -> int:
         """Return how many events of the schedule are ``producer``'s."""
-        return len(range(producer, self.events, self.producers))
+        process, place = divmod(producer, self.producers)
+        of_process = len(range(process, self.events, self.processes))
+        return len(range(place, of_process, self.producers))
 
 
 def steady(rate_per_s: float, duration_s: float) -> Load:
@@ -178,21 +195,21 @@ class PlannedFault:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a prediction may know: the plan, the target, and the moment of the fault.
+    """What a prediction may know: the plan, the target, and the moment of the last fault.
 
     Attributes:
         load: what was sent.
         settings: the numbers by which the target behaves.
         queue_survives_crash, in_hand_survives_crash: as its file says.
-        queue_length, in_flight: the last reading of the health probe before the first
-            fault; None where the target does not tell.
+        queue_length, in_flight: the last reading of the health probe before the fault;
+            None where the target does not tell.
         blind_s: seconds between that reading and the fault.
         choices: the settings that are words, those of its servers as ``redis.appendfsync``.
         services: the servers that the target uses.
         start_s: seconds that the target took to start at first; None when not known.
-        held_s: seconds between the first fault's injection and the end of its healing.
-        parameters: the numbers that the first fault was given.
-        struck: the first fault hit the target; a limit that it survived did not.
+        held_s: seconds between the fault's injection and the end of its healing.
+        parameters: the numbers that the fault was given.
+        struck: the fault hit the target; a limit that it survived did not.
     """
 
     load: Load

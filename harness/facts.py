@@ -27,7 +27,8 @@ class FaultRecord(BaseModel):
         struck_ns: when it hit the target, where that was later than its injection.
         step: the step that it was aimed at; ``aimed``: the events that had come so far and
             no farther when the target was frozen for it; ``looks``: how often it was frozen.
-        queue_length, in_flight: the probe's last reading before the fault.
+        queue_length, in_flight: the probe's last reading before the fault; ``looked_ns``:
+            when the target gave it.
         struck: it hit the target; a limit that the target survived did not.
         problem: why it could not be injected or healed.
     """
@@ -46,6 +47,7 @@ class FaultRecord(BaseModel):
     healed_ns: int | None = None
     queue_length: int | None = None
     in_flight: int | None = None
+    looked_ns: int | None = None
     struck: bool = True
     evidence: list[Evidence] = []
     problem: str | None = None
@@ -56,6 +58,14 @@ class FaultRecord(BaseModel):
         if self.injected_ns is None or self.healed_ns is None:
             return None
         return (self.healed_ns - self.injected_ns) / 1e9
+
+    @property
+    def blind_s(self) -> float:
+        """Return the seconds between the target's last word and the fault."""
+        at_ns = self.struck_ns or self.injected_ns
+        if at_ns is None or self.looked_ns is None:
+            return 0.0
+        return max(0, at_ns - self.looked_ns) / 1e9
 
     @property
     def lag_s(self) -> float | None:

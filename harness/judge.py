@@ -60,6 +60,25 @@ def judge_run(folder: Path, timings_s: MutableMapping[str, float] | None = None)
     return judge_facts(folder, Facts.load(folder), timings_s)
 
 
+def measured(folder: Path, name: str) -> float | None:
+    """Return one figure of a run, read from its folder; None where it does not show it.
+
+    Args:
+        folder: of the run.
+        name: one of ``MEASURES``.
+
+    Raises:
+        UsageError: the folder is not a run's.
+        HarnessError: what it saved is damaged.
+    """
+    facts = Facts.load(folder)
+    read = _read(folder, facts, {})
+    if read.held is None or name in read.ledger.not_measured:
+        return None
+    told = Told(read.journals.intents, read.journals.outcomes)
+    return MEASURES[name].read(Shown(told, read.held, read.ledger.counts, _struck(facts)))
+
+
 def judge_facts(
     folder: Path, facts: Facts, timings_s: MutableMapping[str, float] | None = None
 ) -> Result:
@@ -68,7 +87,7 @@ def judge_facts(
     try:
         read = _read(folder, facts, spent)
     except (HarnessError, OSError, ValueError) as error:
-        return _unreadable(facts, f"what the run saved cannot be judged: {error}")
+        return _unreadable(facts, f"what the run saved cannot be judged: {_why(error)}")
     if facts.stages_marked and read.lost is not None:
         np.save(folder / LOST, in_words(read.lost), allow_pickle=False)
     if timings_s is not None:
@@ -188,7 +207,15 @@ def _base(facts: Facts) -> Result:
 
 def _unreadable(facts: Facts, reason: str) -> Result:
     problem = facts.problem or reason
-    return _base(facts).model_copy(update={"reason": problem, "breaches": [problem]})
+    told = {"reason": problem, "breaches": [problem], "not_measured": sorted(Counts().as_dict())}
+    return _base(facts).model_copy(update=told)
+
+
+def _why(error: Exception) -> str:
+    """Return what is wrong with a file, with its name."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _stages(facts: Facts, read: _Read) -> dict[str, int] | None:

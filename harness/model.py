@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from enum import IntEnum, StrEnum
+from typing import Self
+
+from harness.errors import UsageError
 
 
 class AckLevel(StrEnum):
@@ -129,6 +132,18 @@ class Address:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the address that ``host:port`` names.
+
+        Raises:
+            UsageError: it names none.
+        """
+        host, _, port = text.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise UsageError(f"{text!r} is not an address of the form 10.0.0.1:5557")
+        return cls(host, int(port))
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,8 @@ from harness.services.toxiproxy import Proxies
 from harness.site import Startable
 
 LOAD_START_WITHIN_S = 20.0
+# Load processes on other machines are started by hand.
+ELSEWHERE_WITHIN_S = 300.0
 STALE_NS = 2_000_000_000
 
 
@@ -266,8 +268,15 @@ class _Story:
         load = self.ask.cell.variant.load
         http = self.ask.cell.target.http
         address = urlsplit(self.site.base_url)
+        host = address.hostname or "127.0.0.1"
+        if load.listen:
+            host = Address.parse(load.listen).host
+            self.ask.narrator.say(
+                f"waiting for {load.processes} load processes: start `harness load-worker "
+                f"{load.listen}` where the load is to come from"
+            )
         plan = LoadPlan(
-            host=address.hostname or "127.0.0.1",
+            host=host,
             port=address.port or 80,
             path=http.events,
             body=http.body,
@@ -278,6 +287,8 @@ class _Story:
             producers=load.producers,
             payload_bytes=load.payload_bytes,
             max_in_flight=load.max_in_flight,
+            processes=load.processes,
+            listen=load.listen,
             seed=self.ask.seed,
             folder=str(self.folder),
             in_service=str(in_service(self.folder)) if self.ask.cell.variant.instances > 1 else "",
@@ -288,11 +299,16 @@ class _Story:
     def _load_limit_s(self) -> float:
         """Return a bound on the load's process, for when the target never answers."""
         cell = self.ask.cell
-        return cell.variant.load.duration_s + 2 * cell.target.http.timeout_s + LOAD_START_WITHIN_S
+        timeouts_s = 2 * cell.target.http.timeout_s
+        return cell.variant.load.duration_s + timeouts_s + self._load_start_within_s()
+
+    def _load_start_within_s(self) -> float:
+        return ELSEWHERE_WITHIN_S if self.ask.cell.variant.load.listen else LOAD_START_WITHIN_S
 
     def _load_began(self, load: HelperProcess) -> float:
         """Wait for the first event and return the monotonic time of it."""
-        deadline = time.monotonic() + LOAD_START_WITHIN_S
+        within_s = self._load_start_within_s()
+        deadline = time.monotonic() + within_s
         while events_sent(self.folder) == 0:
             if load.poll() is not None:
                 raise LoadError(
@@ -300,7 +316,7 @@ class _Story:
                     f"its log is {self.folder / 'logs' / 'load.log'}"
                 )
             if time.monotonic() > deadline:
-                raise LoadError(f"the load sent nothing within {LOAD_START_WITHIN_S:g} s")
+                raise LoadError(f"the load sent nothing within {within_s:g} s")
             time.sleep(0.005)
         return time.monotonic()
 
@@ -384,7 +400,9 @@ class _Story:
         self.facts.predicted = self.ask.cell.experiment.predict(self._observed())
 
     def _observed(self) -> Observed:
-        record = next((r for r in self.facts.faults if r.injected_ns is not None), None)
+        # Of several faults the earlier ones set the scene for the last.
+        injected = [r for r in self.facts.faults if r.injected_ns is not None]
+        record = injected[-1] if injected else None
         cell = self.ask.cell
         return Observed(
             load=cell.variant.load,
@@ -393,7 +411,7 @@ class _Story:
             in_hand_survives_crash=cell.target.behaviour.in_hand_survives_crash,
             queue_length=record.queue_length if record else None,
             in_flight=record.in_flight if record else None,
-            blind_s=(record.lag_s or 0.0) if record else 0.0,
+            blind_s=record.blind_s if record else 0.0,
             choices=cell.choices(),
             services=cell.target.services,
             start_s=self.start_s,
@@ -412,8 +430,8 @@ class _Story:
 
 
 def _numbers(variant: Variant) -> dict[str, float]:
-    """Return the numbers among the parameters of a variant's first fault."""
-    parameters = variant.faults[0].parameters if variant.faults else {}
+    """Return the numbers among the parameters of a variant's last fault."""
+    parameters = variant.faults[-1].parameters if variant.faults else {}
     return {name: float(v) for name, v in parameters.items() if not isinstance(v, str)}
 
 

@@ -24,12 +24,15 @@ class Incarnation:
             with the pid it names a process for ever.
         started_ns: wall clock when the runtime started it, nanoseconds.
         ready_s: seconds from there until it was ready; 0 when not known.
+        name: what another machine calls it, where its process cannot be seen from here;
+            pid and start_ticks are 0 then.
     """
 
     pid: int
     start_ticks: int
     started_ns: int
     ready_s: float = 0.0
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,12 +80,13 @@ class Attach(_Strict):
         bare = parts.path in {"", "/"} and not parts.query
         if parts.scheme != "http" or not parts.hostname or parts.port is None or not bare:
             raise ValueError(f"{url!r} is not of the form http://127.0.0.1:PORT")
-        if parts.hostname != "localhost" and not _is_loopback(parts.hostname):
+        if parts.hostname != "localhost" and not is_loopback(parts.hostname):
             raise ValueError(f"{url!r} is not on this machine's loopback; use 127.0.0.1")
         return url.rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host is an address of the loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -213,6 +214,12 @@ class Behaviour(_Strict):
     database_timeout_s: Annotated[float, Field(gt=0, le=300)] | None = None
     cache_s: Seconds | None = None
     aside: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.when_full == "rate-limit") != (self.rate_limit_per_s is not None):
+            raise ValueError("when_full = 'rate-limit' and rate_limit_per_s need each other")
+        return self
 
 
 class Target(_Strict):

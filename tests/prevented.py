@@ -9,10 +9,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 from rich.console import Console
 
 from harness import faults, site
@@ -24,7 +25,7 @@ from harness.model import Evidence
 from harness.plugins import names_in
 from harness.result import Result
 from harness.runtime import RunningSite
-from harness.site import Exit, Stopped
+from harness.site import Exit, Sample, Stopped
 from harness.target import Target
 from tests.sites import Up, runtime_named, up_on
 from tests.unit.test_judge import HEALED, INJECTED, Run
@@ -176,19 +177,130 @@ def _unrolled(real: RunningSite) -> Lies:
     return {"roll_out": roll_out}
 
 
-def _disable_trigger(real: RunningSite) -> None:
-    url = real.endpoints["postgres"].direct["url"]
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("alter table notice disable trigger lossmeter_reject")
+def _untaken(real: RunningSite) -> Lies:
+    def taken(*_: float) -> object:
+        life = real.incarnation()  # type: ignore[attr-defined]
+        return site.Rolled(life, _stopped(), life)  # type: ignore[attr-defined]
+
+    return {"delete_pod": taken, "evict_pod": taken}
+
+
+def _undrained(real: RunningSite) -> Lies:
+    return {
+        "drain_node": lambda: [_stopped()],
+        "node_open": lambda: True,
+        "open_node": real.incarnation,  # type: ignore[attr-defined]
+    }
+
+
+def _unscaled(_: RunningSite) -> Lies:
+    return {"scale": lambda _: [_stopped()], "instances": lambda: 2}
+
+
+def _disable_trigger(name: str) -> Callable[[RunningSite], None]:
+    def disable(real: RunningSite) -> None:
+        url = real.endpoints["postgres"].direct["url"]
+        statement = sql.SQL("alter table notice disable trigger {}").format(sql.Identifier(name))
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(statement)
+
+    return disable
+
+
+def _roomy(says_full: bool) -> Callable[[RunningSite], Lies]:
+    """Return a disk that is never filled, whatever it says."""
+
+    def lies(_: RunningSite) -> Lies:
+        filled: set[str] = set()
+
+        def room(server: str) -> object:
+            full = says_full and server in filled
+            refused = "No space left on device" if full else ""
+            return site.Room(2**29, 0 if full else 2**28, refused)  # type: ignore[attr-defined]
+
+        return {"room": room, "fill_disk": filled.add, "clear_disk": filled.discard}
+
+    return lies
+
+
+class _Boasting:
+    """A health probe that has seen a full queue which was not there."""
+
+    def __init__(self, real: RunningSite) -> None:
+        self._real = real
+        self._full = replace(real.probe.samples()[-1], queue_length=1000)
+
+    def samples(self) -> Sequence[Sample]:
+        return [*self._real.probe.samples(), self._full]
+
+    def wait_for(self, wanted: Callable[[Sample], bool], timeout_s: float) -> Sample | None:
+        del timeout_s
+        return self._full if wanted(self._full) else None
+
+
+class _Blind:
+    """A health probe that was shown neither the queue's length nor the pushes without room."""
+
+    def __init__(self, real: RunningSite) -> None:
+        self._blank = replace(real.probe.samples()[-1], queue_length=None, without_room=None)
+
+    def samples(self) -> Sequence[Sample]:
+        return [self._blank]
+
+    def wait_for(self, wanted: Callable[[Sample], bool], timeout_s: float) -> Sample | None:
+        del timeout_s
+        return self._blank if wanted(self._blank) else None
 
 
 _REJECT: Mapping[str, str | int | float] = {"table": "notice", "every": 10, "remainder": 7}
 
+_CONTEND: Mapping[str, str | int | float] = {
+    "table": "notice",
+    "every": 15,
+    "remainder": 7,
+    "pairs": 2,
+}
+
 PREVENTIONS: Mapping[str, Sequence[Prevention]] = {
+    "deadlock": [
+        Prevention(
+            "somebody disables the trigger at once",
+            parameters=_CONTEND,
+            between=_disable_trigger("lossmeter_contend"),
+        ),
+    ],
+    "disk-full": [
+        Prevention("nothing is written to the disk", _roomy(says_full=False)),
+        Prevention("the disk says that it is full, and is not", _roomy(says_full=True)),
+    ],
+    "full-queue": [
+        Prevention(
+            "the queue is said to be full, and each push finds room",
+            lambda real: {"probe": _Boasting(real)},
+            {"length": 1000, "within_s": 0.1},
+        ),
+        Prevention(
+            "the target does not tell how long its queue is",
+            lambda real: {"probe": _Blind(real)},
+            {"length": 1000, "within_s": 0.1},
+        ),
+    ],
+    "latency": [
+        Prevention(
+            "the proxy takes every command and delays nothing",
+            lambda _: _proxied(),
+            {"latency_ms": 300},
+        ),
+    ],
+    "proxy-down": [
+        Prevention("the proxy takes every command and stays open", lambda _: _proxied()),
+    ],
     "disconnect": [
         Prevention("the network keeps it as a member", _connected(member=True)),
         Prevention("the network says that it left, and it did not", _connected(member=False)),
     ],
+    "evict": [Prevention("the pod is said to have been evicted, and serves on", _untaken)],
+    "node-drain": [Prevention("the node is said to be empty, and its pods serve on", _undrained)],
     "oom": [
         Prevention(
             "the limit is taken and never comes into force",
@@ -220,12 +332,15 @@ PREVENTIONS: Mapping[str, Sequence[Prevention]] = {
             lambda _: {"pause": lambda: "running", "resume": _nothing},
         ),
     ],
+    "pod-delete": [
+        Prevention("the pod is said to be deleted, and serves on", _untaken, {"grace_s": 1}),
+    ],
     "power-loss": [Prevention("the disks are said to have lost power, and kept it", _unpowered)],
     "reject-rows": [
         Prevention(
             "somebody disables the trigger at once",
             parameters=_REJECT,
-            between=_disable_trigger,
+            between=_disable_trigger("lossmeter_reject"),
         ),
     ],
     "replace": [
@@ -235,6 +350,9 @@ PREVENTIONS: Mapping[str, Sequence[Prevention]] = {
         ),
     ],
     "rollout": [Prevention("the old ones serve on", _unrolled, {"grace_s": 1})],
+    "scale-down": [
+        Prevention("one is said to have ended, and as many serve as before", _unscaled, {"to": 1}),
+    ],
     "server-kill": [Prevention("the server is said to be dead, and lives", _server_unkilled)],
     "sigkill": [Prevention("the signal is said to have been sent, and was not", _unkilled)],
     "stop": [

@@ -17,6 +17,7 @@ def doctor() -> None:
     """Say what this machine can run and what is missing, in plain words."""
     from harness import runtimes
     from harness.cache import cache_root
+    from harness.monitor.install import installed
     from harness.plugins import load, names_in
     from harness.report import doctor as rooms
     from harness.services import discover
@@ -25,8 +26,13 @@ def doctor() -> None:
         name: load(runtimes, name, "runtime").RUNTIME.unavailable() for name in names_in(runtimes)
     }
     servers = rooms.service_findings(discover())
+    monitor = installed()
+    watched = rooms.Finding(
+        *("prometheus", True),
+        monitor.version if monitor else "not here; `harness run --monitor` brings it, by apt",
+    )
     machine = rooms.machine_findings(cache_root())
-    rooms.show([*machine, *rooms.runtime_findings(available), *servers], OUT)
+    rooms.show([*machine, *rooms.runtime_findings(available), *servers, watched], OUT)
     if any(not finding.fine for finding in servers):
         OUT.print("Missing servers come by themselves with the next run, or by `make servers`.")
     # One runtime is enough.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.catalogue import Catalogue, Cell
+    from harness.durability import Trial
     from harness.report.durability import Worth
     from harness.result import Result
     from harness.runtime import Runtime
@@ -33,6 +34,12 @@ def durability(
     fault: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Only this fault, e.g. SIGKILL. Repeatable."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help='Only this row of each target, e.g. "acks = 0". Repeatable.'
+        ),
     ] = None,
     runtime: Annotated[
         str,
@@ -70,7 +77,7 @@ def durability(
             raise UsageError(unknown("fault of this table", name, ALL))
     catalogue, chosen = Catalogue.here(), runtime_named(runtime)
     targets = [catalogue.target(name) for name in target or catalogue.target_names()]
-    asked = [trial for trial in trials(targets, chosen) if trial.fault in wanted]
+    asked = _asked(trials(targets, chosen), wanted, setting or [])
     ready = [trial.cell for trial in asked if trial.why_not is None]
     prepare(chosen, ready)
     seed = secrets.randbelow(2**31) if seed is None else seed
@@ -80,16 +87,35 @@ def durability(
     def run(cell: Cell) -> Result:
         return next(iter(run_all([cell], chosen, seed, catalogue)))
 
-    results = [result for _, result in measure(asked, run) if result is not None]
-    worths = [replace(worth, made=_made(chosen, seed)) for worth in rows(asked)]
+    made, results = _made(chosen, seed), []
+    for trial, result in measure(asked, run):
+        trial.worth.made = made
+        results += [result] if result is not None else []
+        if save:
+            # As they come: whoever interrupts this keeps what was measured.
+            _save([trial.worth], catalogue)
+    worths = rows(asked)
     if str(json_file) != "-":
         OUT.print(durability_table(worths, wanted))
-    if save:
-        _save(worths, catalogue)
     if json_file is not None:
         text = json.dumps([asdict(worth) for worth in worths], indent=2) + "\n"
         sys.stdout.write(text) if str(json_file) == "-" else json_file.write_text(text, "utf-8")
     raise typer.Exit(exit_code(results))
+
+
+def _asked(every: list[Trial], faults: list[str], settings: list[str]) -> list[Trial]:
+    """Return the trials of these faults and settings; of all settings where none is named."""
+    from harness.plugins import unknown
+
+    known = dict.fromkeys(trial.worth.named for trial in every)
+    for name in settings:
+        if name not in known:
+            raise UsageError(unknown("setting of this table", name, known))
+    return [
+        trial
+        for trial in every
+        if trial.fault in faults and (not settings or trial.worth.named in settings)
+    ]
 
 
 def _made(runtime: Runtime, seed: int) -> str:
@@ -107,4 +133,3 @@ def _save(worths: Sequence[Worth], catalogue: Catalogue) -> None:
     folder.mkdir(exist_ok=True)
     kept = keep(folder / "durability.json", worths)
     (folder / "durability.md").write_text(durability_page(kept, ALL, HOW), encoding="utf-8")
-    ERR.print(f"written: {folder / 'durability.md'}", highlight=False, soft_wrap=True)

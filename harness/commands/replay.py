@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands._shared import OUT
-from harness.errors import ExitCode, UsageError
+from harness.commands._shared import OUT, say
+from harness.errors import CollectError, ExitCode, TargetError, UsageError
 
 if TYPE_CHECKING:
     from harness.replay import Replayed
@@ -56,11 +56,16 @@ def replay(
     from harness.target import checked_url
 
     base, chosen = checked_url(url), Catalogue.here().target(target)
-    while True:
+    if every is None:
         done = _once(base, chosen, source)
         OUT.print(str(done), highlight=False)
-        if every is None:
-            raise typer.Exit(ExitCode.OVER_BUDGET if done.kept else ExitCode.WITHIN_BUDGET)
+        raise typer.Exit(ExitCode.OVER_BUDGET if done.kept else ExitCode.WITHIN_BUDGET)
+    while True:
+        try:
+            OUT.print(str(_once(base, chosen, source)), highlight=False)
+        except (TargetError, CollectError) as error:
+            # A dispatcher or database that is away now may be there the next time.
+            say(f"not now: {error}")
         time.sleep(every)
 
 

@@ -36,6 +36,7 @@ def report(
     """
     from harness.catalogue import Catalogue
     from harness.judge import judge_run
+    from harness.report.alerts import alerts_told
     from harness.report.table import detail
     from harness.result import exit_code
 
@@ -49,6 +50,8 @@ def report(
     show(results, json_file)
     if len(results) == 1 and str(json_file) != "-":
         OUT.print(detail(results[0]))
+        for line in alerts_told(folders[0], results[0]):
+            OUT.print(line, highlight=False, markup=False, soft_wrap=True)
     if page:
         for path in _pages(folders, runs):
             say(f"page: {shown_path(path)}")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from harness.catalogue import Catalogue, Cell
+    from harness.model import Address
     from harness.monitor.watch import Watch
     from harness.outcome import Outcome
     from harness.result import Result
@@ -63,6 +64,22 @@ def run(
     ] = None,
     repeat: Repeat = None,
     until_decided: UntilDecided = False,
+    load_processes: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Send the load from so many processes, one journal each. "
+            "Default: as the experiment says, mostly 1.",
+        ),
+    ] = None,
+    load_listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Have the load processes started on other machines, by `harness load-worker "
+            "HOST:PORT`; HOST is this machine's address, where they reach the target as well.",
+        ),
+    ] = None,
     gate: Annotated[
         bool, typer.Option("--gate", help="Also write JUnit XML, and tell GitHub Actions.")
     ] = False,
@@ -81,7 +98,7 @@ def run(
 
     Everything is saved under results/runs/ before it is judged.
     """
-    from harness.catalogue import Catalogue, cells
+    from harness.catalogue import Catalogue, cells, with_load_processes
 
     check_json(json_file)
     use_cluster(kubeconfig, context, allow_context)
@@ -93,6 +110,10 @@ def run(
         for name in catalogue.chosen(experiment)
         for cell in cells(catalogue, catalogue.experiment(name), target or [], variant or [])
     ]
+    if load_processes is not None or load_listen is not None:
+        listen = _listen(load_listen)
+        processes = 1 if load_processes is None else load_processes
+        asked = [with_load_processes(cell, processes, listen) for cell in asked]
     if gate and (repeat is not None or until_decided):
         raise UsageError(
             "--gate judges each cell by one run: leave out --repeat and --until-decided, "
@@ -125,6 +146,20 @@ def run(
             watch=watch,
         )
     )
+
+
+def _listen(text: str | None) -> Address | None:
+    from harness.model import Address
+    from harness.ports import is_free
+
+    if text is None:
+        return None
+    address = Address.parse(text)
+    if not is_free(address.host, address.port):
+        raise UsageError(
+            f"--load-listen {address} cannot be listened at: it is taken, or not this machine's"
+        )
+    return address
 
 
 @dataclass(frozen=True, slots=True)

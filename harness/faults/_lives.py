@@ -90,6 +90,14 @@ def seen_again(site: Site) -> Sample | None:
 def new_life(before: Before, after: Incarnation) -> Evidence:
     """Return what the kernel says: another process serves now."""
     old, new = before.life, after
+    if not old.pid and not new.pid:
+        return Evidence(
+            source="container-id",
+            claim="another container serves now than the one that ended",
+            value=f"{old.name} became {new.name}",
+            holds=old.name != new.name and bool(new.name),
+            at_ns=new.started_ns,
+        )
     return Evidence(
         source="process-table",
         claim="the process that serves now started later than the one that ended",

@@ -16,6 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from typing import Literal
 
 import psycopg
 from psycopg import sql
@@ -73,6 +74,8 @@ class Deadlock:
     """
 
     needs: tuple[type, ...] = (ServersLogged,)
+    servers: tuple[str, ...] = ("postgres",)
+    way: Literal["any", "proxied", "disk"] = "any"
 
     def __init__(self, table: str, every: int, remainder: int, pairs: int) -> None:
         self._names = {

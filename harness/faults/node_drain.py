@@ -6,7 +6,7 @@ On a node that is alone they cannot come back before it is opened again, as the 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from harness.faults._lives import (
     Before,
@@ -78,7 +78,7 @@ class NodeDrain:
         return ended(before, stopped.exit, f"it ended {took_s:.2f} s after SIGTERM", took_s >= 0)
 
 
-def _ends(actions: list[str] | tuple[str, ...]) -> int:
+def _ends(actions: Sequence[str]) -> int:
     return sum(action.startswith("die") for action in actions)
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from harness.errors import ExitCode, HarnessError
-from harness.kubernetes_cluster.cluster import bring_up, take_down
+from harness.kubernetes_cluster.cluster import alone, bring_up, take_down
 from harness.kubernetes_cluster.words import say
 
 
@@ -14,12 +14,14 @@ def main(arguments: Sequence[str]) -> int:
     """Do what was asked and return the exit code."""
     try:
         if list(arguments) == ["--down"]:
-            take_down()
+            with alone():
+                take_down()
         elif arguments:
             say(f"error: {' '.join(arguments)!r} is not known; --down is")
             return ExitCode.USAGE
         else:
-            bring_up()
+            with alone():
+                bring_up()
     except HarnessError as error:
         say(f"error: {error}")
         return error.exit_code

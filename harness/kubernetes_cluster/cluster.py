@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from harness.cache import VARIABLE, cache_root
 from harness.errors import UnavailableError
 from harness.kubernetes_cluster import machine, pause_image, traces
 from harness.kubernetes_cluster.configuration import NODE, Layout, Ports
@@ -20,11 +23,27 @@ from harness.runtimes import _kube_access as access
 READY_S = 90.0
 POLL_S = 0.1
 PODS_GONE_S = 30.0
-# Whoever needs something ends before it.
-ORDER = (
+ENGINE = "containerd"
+PARTS = (
     *("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager"),
-    *("kube-apiserver", "etcd", "containerd"),
+    *("kube-apiserver", "etcd"),
 )
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep another bring-up or take-down of this machine waiting."""
+    locks = cache_root() / ".locks"
+    try:
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = (locks / "kubernetes-cluster").open("a")
+    except OSError as error:
+        raise UnavailableError(
+            f"{error.filename} cannot be written; name another folder in {VARIABLE}"
+        ) from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def bring_up() -> None:
@@ -42,7 +61,7 @@ def bring_up() -> None:
     folder = access.own_folder()
     processes = Processes(folder)
     if folder.exists():
-        if len(processes.running()) == len(ORDER):
+        if len(processes.running()) == len(PARTS) + 1:
             say(f"the cluster runs already; its kubeconfig is {access.own_config()}")
             return
         say("a cluster was left half-way; it is removed first")
@@ -144,11 +163,10 @@ def take_down() -> None:
     processes = Processes(folder)
     if {"kubelet", "kube-apiserver", "etcd"} <= set(processes.running()):
         _remove_pods()
-    for name in ORDER[:-1]:
-        processes.end(name)
+    processes.end(*PARTS)
     # Before containerd, which would tell nobody of it any more.
     end_shims(access.SOCKET)
-    processes.end(ORDER[-1])
+    processes.end(ENGINE)
     end_shims(access.SOCKET)
     if left := traces.sweep(folder):
         raise UnavailableError("not removed: " + "; ".join(left))

@@ -91,7 +91,7 @@ class Layout:
     def store(self) -> Part:
         """Return etcd, which here need not survive the machine."""
         at = f"https://{LOOPBACK}:{self.ports.etcd}"
-        peer = f"http://{LOOPBACK}:{self.ports.peer}"
+        peer = f"https://{LOOPBACK}:{self.ports.peer}"
         return self._part(
             "etcd",
             {
@@ -106,6 +106,10 @@ class Layout:
                 "key-file": self._key("server.key"),
                 "client-cert-auth": "true",
                 "trusted-ca-file": self._key("ca.crt"),
+                "peer-cert-file": self._key("server.crt"),
+                "peer-key-file": self._key("server.key"),
+                "peer-client-cert-auth": "true",
+                "peer-trusted-ca-file": self._key("ca.crt"),
                 "unsafe-no-fsync": "true",
                 "log-level": "warn",
             },

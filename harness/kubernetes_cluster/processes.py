@@ -16,7 +16,7 @@ import psutil
 from harness.kubernetes_cluster.configuration import Part
 from harness.ownership import start_ticks
 
-END_S = 15.0
+END_S = 5.0
 
 
 class Processes:
@@ -29,6 +29,8 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._record = folder / "started.json"
+        # Those of this very process, which stay zombies until they are waited for.
+        self._children: list[subprocess.Popen[bytes]] = []
 
     def start(self, part: Part, environment: Mapping[str, str]) -> None:
         """Start one of them and write down which it is."""
@@ -42,6 +44,7 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self._children.append(process)
         started = self._started() | {part.name: (process.pid, start_ticks(process.pid))}
         self._record.write_text(json.dumps(started), encoding="ascii")
 
@@ -65,18 +68,21 @@ class Processes:
         """Return the names of those that were started and no longer run."""
         return [name for name, life in self._started().items() if not _lives(*life)]
 
-    def end(self, name: str) -> bool:
-        """End one of them, kindly at first; return whether it ran."""
-        pid, ticks = self._started().get(name, (0, 0))
-        if not _lives(pid, ticks):
-            return False
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-        if not _gone(pid, ticks, END_S):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            _gone(pid, ticks, END_S)
-        return True
+    def end(self, *names: str) -> None:
+        """End some of them together, kindly at first."""
+        started = self._started()
+        lives = [started[name] for name in names if name in started and _lives(*started[name])]
+        deadline = time.monotonic() + END_S
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid, ticks in lives:
+                if _lives(pid, ticks):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, number)
+            for pid, ticks in lives:
+                _gone(pid, ticks, max(0.1, deadline - time.monotonic()))
+            deadline = time.monotonic() + END_S
+        for child in self._children:
+            child.poll()
 
     def _started(self) -> dict[str, tuple[int, int]]:
         try:
@@ -107,9 +113,6 @@ def _lives(pid: int, ticks: int) -> bool:
 def _gone(pid: int, ticks: int, within_s: float) -> bool:
     deadline = time.monotonic() + within_s
     while _lives(pid, ticks):
-        # Our own child stays a zombie until it is waited for.
-        with suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)

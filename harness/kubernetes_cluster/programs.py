@@ -15,7 +15,7 @@ from harness.kubernetes_cluster.words import say
 
 NAME = "kubernetes"
 MODULES = GoModules(NAME, Path(__file__).with_name("build"), step_s=3600)
-NEEDS_MIB = 4000
+NEEDS_MIB = 5000
 _TELL_EVERY_S = 15.0
 _COMPONENT = "k8s.io/component-base/version"
 

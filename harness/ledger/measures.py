@@ -79,6 +79,13 @@ def _held_per_s(shown: Shown) -> float | None:
     return rows / ((shown.fault[1] - shown.fault[0]) / 1e9)
 
 
+def _held_s(shown: Shown) -> float | None:
+    """Return how long the first fault held: of a rollout, how long it took."""
+    if shown.fault is None or shown.fault[1] is None:
+        return None
+    return (shown.fault[1] - shown.fault[0]) / 1e9
+
+
 def _outage_s(shown: Shown) -> float | None:
     """Return the longest time without a yes while events were due, in seconds."""
     acked = shown.told.outcomes[shown.told.outcomes["status"] == Status.ACKED]
@@ -108,6 +115,7 @@ MEASURES: Mapping[str, Measure] = {
     "first_refusal_s": Measure(_first_refusal_s, "s"),
     "first_refused_due_s": Measure(_first_refused_due_s, "s"),
     "struck_s": Measure(_struck_s, "s"),
+    "held_s": Measure(_held_s, "s"),
     "held_per_s": Measure(_held_per_s, "events/s"),
     "throughput_per_s": Measure(lambda shown: throughput_per_s(shown.held.rows), "events/s"),
 }

@@ -28,6 +28,8 @@ class Addresses:
 
     def in_turn(self) -> Sequence[Address]:
         """Return all addresses in service, that whose turn it is first."""
+        if self._listed is None:
+            return self._addresses
         self._refresh()
         self._turn += 1
         first = self._turn % len(self._addresses)

@@ -9,13 +9,18 @@ from typing import Self
 
 PLAN_VARIABLE = "LOSSMETER_LOAD_PLAN"
 
+# Where a load process on another machine keeps its journal; its plan comes from the master.
+FOLDER_VARIABLE = "LOSSMETER_LOAD_FOLDER"
+
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
     """Everything one load process needs; see ``harness.experiment.Load`` for the meanings.
 
     ``in_service`` is a file that lists the addresses that take requests now, one a line;
-    empty when there is but ``host`` and ``port``.
+    empty when there is but ``host`` and ``port``. ``processes`` is how many load processes
+    share the schedule, each with a journal of its own; ``listen`` is the ``host:port`` at
+    which they report when they are started elsewhere, empty when they are started here.
     """
 
     host: str
@@ -32,6 +37,8 @@ class LoadPlan:
     seed: int
     folder: str
     in_service: str = ""
+    processes: int = 1
+    listen: str = ""
 
     def save(self, path: Path) -> None:
         """Write the plan as JSON."""

@@ -13,9 +13,18 @@ import numpy.typing as npt
 from harness.errors import LoadError
 from harness.ledger.records import INTENT as INTENT_DTYPE
 from harness.ledger.records import OUTCOME as OUTCOME_DTYPE
-from harness.load.journal import END, HEADER, INTENT, MAGIC, OUTCOME, RECORD
+from harness.load.journal import (
+    END,
+    HEADER,
+    INTENT,
+    MAGIC,
+    MAPPED,
+    OUTCOME,
+    RECORD,
+    recorded,
+)
 
-_TAIL_BYTES = 4096 * RECORD.size
+_TAIL_RECORDS = 4096
 _PART_RECORDS = 1 << 16
 RECORD_DTYPE = np.dtype(
     [
@@ -43,6 +52,7 @@ class Journals:
         why_incomplete: one sentence, empty when complete.
         clock_jump_ns: by how much the wall clock jumped while a load process ran; of those
             that were closed.
+        shard, shards: of one journal, which of how many load processes wrote it.
     """
 
     intents: npt.NDArray[np.void]
@@ -51,6 +61,8 @@ class Journals:
     complete: bool
     why_incomplete: str
     clock_jump_ns: int = 0
+    shard: int = 0
+    shards: int = 1
 
 
 def read_journals(folder: Path) -> Journals:
@@ -64,42 +76,59 @@ def read_journals(folder: Path) -> Journals:
         none = np.empty(0, INTENT_DTYPE), np.empty(0, OUTCOME_DTYPE)
         return Journals(*none, 0, complete=False, why_incomplete="no journal was written")
     parts = [_read(path) for path in files]
-    if len(parts) == 1:
+    if len(parts) == 1 and not _missing(parts):
         return parts[0]
-    why = next((part.why_incomplete for part in parts if not part.complete), "")
+    why = _missing(parts) or next((p.why_incomplete for p in parts if not p.complete), "")
     return Journals(
         np.concatenate([part.intents for part in parts]),
         np.concatenate([part.outcomes for part in parts]),
         min(part.start_ns for part in parts),
-        all(part.complete for part in parts),
+        not why,
         why,
         max(part.clock_jump_ns for part in parts),
+    )
+
+
+def _missing(parts: list[Journals]) -> str:
+    """Return which load processes left no journal, as one sentence, or an empty string."""
+    shards = max(part.shards for part in parts)
+    missing = sorted(set(range(shards)) - {part.shard for part in parts})
+    if not missing:
+        return ""
+    return (
+        f"journal-{missing[0]}.bin is missing: {len(missing)} of {shards} load processes left none"
     )
 
 
 def _read(path: Path) -> Journals:
     """Read one journal, a part at a time: nothing of it is in memory twice."""
     with path.open("rb") as file:
-        header = file.read(HEADER.size)
-        if len(header) < HEADER.size or not header.startswith(MAGIC):
+        head = file.read(HEADER.size)
+        if len(head) < HEADER.size or head[: len(MAGIC)] not in {MAGIC, MAPPED}:
             raise LoadError(f"{path} is not a journal of this version")
-        whole, torn = divmod(path.stat().st_size - HEADER.size, RECORD.size)
+        magic, shard, _, _, start_ns, counted, shards = HEADER.unpack(head)
+        size = path.stat().st_size - HEADER.size
+        room = counted * RECORD.size if magic == MAPPED else size
+        whole, torn = divmod(min(size, room), RECORD.size)
         # Of memory that is asked for only what is written to is taken.
         intents, outcomes = np.empty(whole, INTENT_DTYPE), np.empty(whole, OUTCOME_DTYPE)
         sent = told = jump_ns = 0
-        last = np.zeros(1, RECORD_DTYPE)
+        last, strange = np.zeros(1, RECORD_DTYPE), False
         for begin in range(0, whole, _PART_RECORDS):
-            count = min(_PART_RECORDS, whole - begin)
-            records = np.fromfile(file, RECORD_DTYPE, count)
+            records = np.fromfile(file, RECORD_DTYPE, min(_PART_RECORDS, whole - begin))
             sent += _intents(records, intents[sent:])
             told += _outcomes(records, outcomes[told:])
             ends = records[records["kind"] == END]
             jump_ns = max([jump_ns, *ends["payload_hash"].tolist()])
+            strange |= not np.isin(records["kind"], (INTENT, OUTCOME, END)).all()
             last = records[-1:]
     intents.resize(sent, refcheck=False)
     outcomes.resize(told, refcheck=False)
-    why = _incomplete(path.name, last[0], sent, torn)
-    return Journals(intents, outcomes, HEADER.unpack(header)[4], not why, why, jump_ns)
+    why = f"{path.name} holds a torn record" if strange else ""
+    why = why or _incomplete(path.name, last[0], sent, torn)
+    if not why and size != room:
+        why = f"{path.name} says {counted} records and holds {size // RECORD.size}"
+    return Journals(intents, outcomes, start_ns, not why, why, jump_ns, shard, max(1, shards))
 
 
 def _intents(records: npt.NDArray[np.void], into: npt.NDArray[np.void]) -> int:
@@ -139,12 +168,14 @@ class JournalTail:
         """Yield id and status of each outcome recorded since the last call."""
         for path in self._folder.glob("journal-*.bin"):
             if path not in self._files:
-                self._files[path] = os.open(path, os.O_RDONLY), HEADER.size
+                self._files[path] = os.open(path, os.O_RDONLY), 0
             fd, at = self._files[path]
-            data = os.pread(fd, _TAIL_BYTES, at)
-            whole = len(data) // RECORD.size * RECORD.size
-            self._files[path] = fd, at + whole
-            for kind, status, _, producer, sequence, *_ in RECORD.iter_unpack(data[:whole]):
+            count = min(recorded(fd) - at, _TAIL_RECORDS)
+            if count <= 0:
+                continue
+            data = os.pread(fd, count * RECORD.size, HEADER.size + at * RECORD.size)
+            self._files[path] = fd, at + count
+            for kind, status, _, producer, sequence, *_ in RECORD.iter_unpack(data):
                 if kind == OUTCOME:
                     yield (producer, sequence), status
 

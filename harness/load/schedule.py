@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """One event of the schedule.
 
     Attributes:
@@ -39,12 +38,12 @@ def schedule(
     begin_ns = 0.0
     place = 0
     for rate_per_s, duration_s in phases:
-        for step in range(round(rate_per_s * duration_s)):
-            if place % shards == shard:
-                mine = place // shards
-                due_ns = int(begin_ns + step * 1e9 / rate_per_s)
-                yield Due(shard * producers + mine % producers, mine // producers, due_ns)
-            place += 1
+        events = round(rate_per_s * duration_s)
+        for step in range((shard - place) % shards, events, shards):
+            mine = (place + step) // shards
+            due_ns = int(begin_ns + step * 1e9 / rate_per_s)
+            yield Due(shard * producers + mine % producers, mine // producers, due_ns)
+        place += events
         begin_ns += duration_s * 1e9
 
 

@@ -1,7 +1,7 @@
 """What producers were told so far, read from the journals while they grow.
 
-The load is not asked and not slowed: its journals are append-only, so each look reads what
-was added since the last one and nothing else.
+The load is not asked and not slowed: its journals only grow, so each look reads what was
+added since the last one and nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.load.journal import HEADER, INTENT, OUTCOME, RECORD
+from harness.load.journal import HEADER, INTENT, OUTCOME, RECORD, recorded
 from harness.load.reading import RECORD_DTYPE
 from harness.model import Status
 
@@ -56,13 +56,13 @@ class Tally:
         return (now - before) / max(end_s - begin_s, 1e-9)
 
     def _look(self, path: Path) -> None:
-        begin = self._read.get(path, HEADER.size)
+        begin = self._read.get(path, 0)
         with path.open("rb") as journal:
-            journal.seek(begin)
-            data = journal.read(MOST_RECORDS * RECORD.size)
-        whole = len(data) // RECORD.size
-        records = np.frombuffer(data, RECORD_DTYPE, whole)
-        self._read[path] = begin + whole * RECORD.size
+            count = max(0, min(recorded(journal.fileno()) - begin, MOST_RECORDS))
+            journal.seek(HEADER.size + begin * RECORD.size)
+            data = journal.read(count * RECORD.size)
+        records = np.frombuffer(data, RECORD_DTYPE, count)
+        self._read[path] = begin + count
         told = records["status"][records["kind"] == OUTCOME]
         self.sent += int(np.count_nonzero(records["kind"] == INTENT))
         self.acked += int(np.count_nonzero(told == Status.ACKED))

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from harness.experiment import Observed
 from harness.model import Predicted
 
-# Between the last look at the target and the kill, events still come and go: one interval of
-# the health probe, its answer, and the signal's own way.
-LOOK_S = 0.03
+# After the last look at the target events still come and go: beside the time until the fault
+# there are the answer's way and the signal's.
+LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,8 @@ class AtKill:
     """What is known of a target at the moment it is killed.
 
     Attributes:
-        queue_length, in_flight: its own last word; None where it does not tell.
+        queue_length, in_flight: its own last word; None where it does not tell. What waits
+            for a retry is in flight, so that may be more than there are workers.
         rate_per_s: events offered per second.
         workers: how many it has; None when unknown.
         blind_s: seconds between that word and the kill.
@@ -29,6 +30,11 @@ class AtKill:
     rate_per_s: float
     workers: int | None
     blind_s: float
+
+    @property
+    def most_in_hand(self) -> int | None:
+        """Return how many events it may have had in hand; None when not known."""
+        return max((n for n in (self.workers, self.in_flight) if n is not None), default=None)
 
 
 def at_kill(seen: Observed, rate_per_s: float) -> AtKill:
@@ -54,11 +60,12 @@ def crash(at: AtKill, queue_survives: bool | None, in_hand_survives: bool | None
     if queue_survives is None or in_hand_survives is None:
         return Predicted(basis="the target file does not say what survives a crash")
     hands = at.workers if at.workers is not None else at.in_flight
+    most = at.most_in_hand
     if queue_survives and in_hand_survives:
         return Predicted(
             lost=0,
-            duplicated_max=hands,
-            basis=f"queue and hands outlive the process; up to {hands} in hand come twice",
+            duplicated_max=most,
+            basis=f"queue and hands outlive the process; up to {most} in hand come twice",
         )
     if queue_survives:
         return _in_hand_only(at, hands)
@@ -73,7 +80,7 @@ def crash(at: AtKill, queue_survives: bool | None, in_hand_survives: bool | None
             f"{hands or 0} in the workers' hands may just have been persisted, and up to "
             f"{passing} events came in between the last look and the kill"
         ),
-        duplicated_max=hands if in_hand_survives else 0,
+        duplicated_max=most if in_hand_survives else 0,
         basis=f"{at.queue_length} queued and {in_hand} in hand at the last look",
     )
 
@@ -81,7 +88,7 @@ def crash(at: AtKill, queue_survives: bool | None, in_hand_survives: bool | None
 def _in_hand_only(at: AtKill, hands: int | None) -> Predicted:
     if hands is None:
         return Predicted(basis="the target file does not say how many workers there are")
-    in_hand = min(hands, at.in_flight if at.in_flight is not None else hands)
+    in_hand = at.in_flight if at.in_flight is not None else hands
     return Predicted(
         lost=in_hand,
         lost_tolerance=hands,

@@ -178,14 +178,22 @@ def care_of(seen: Observed) -> Care:
     )
 
 
-def failing(seen: Observed, trouble: Trouble, what: str, slack: int = 0) -> Predicted:
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """By how many events the number of failures may differ, and why."""
+
+    events: int
+    reason: str
+
+
+def failing(seen: Observed, trouble: Trouble, what: str, slack: Slack | None = None) -> Predicted:
     """Predict what is lost, and what is dead-lettered instead.
 
     Args:
         seen: the run.
         trouble: how its inserts failed.
         what: the same in words.
-        slack: events by which the number of failures may differ besides.
+        slack: of the number of failures; by default that of workers which wait in vain.
     """
     intake = intake_of(seen)
     if intake is None or seen.held_s is None:
@@ -193,8 +201,8 @@ def failing(seen: Observed, trouble: Trouble, what: str, slack: int = 0) -> Pred
     care = care_of(seen)
     fate = endure(arrivals(seen.load), intake, care, trouble)
     given_up = len(fate.given_up_s)
-    # At either end each worker may have one more or one less that fails.
-    differs = slack + 2 * intake.workers + math.ceil(BUSY_SHARE * given_up) if given_up else 0
+    may = slack or _waiting(intake.workers, given_up)
+    differs = may.events if given_up else 0
     lost_differs = differs if care.letters is None or given_up + differs > care.letters else 0
     figures = []
     if care.letters is not None:
@@ -204,13 +212,13 @@ def failing(seen: Observed, trouble: Trouble, what: str, slack: int = 0) -> Pred
                 "dead_lettered",
                 fate.dead_lettered,
                 0 if overflows else differs,
-                _reason(differs),
+                "" if overflows or not differs else may.reason,
             )
         )
     return Predicted(
         lost=fate.lost,
         lost_tolerance=lost_differs,
-        tolerance_reason=_reason(lost_differs),
+        tolerance_reason=may.reason if lost_differs else "",
         # An insert whose answer did not come back may have been done, and is tried again.
         duplicated_max=intake.workers if care.attempts else 0,
         basis=(
@@ -227,12 +235,11 @@ def _kept(care: Care) -> str:
     return f"a dead-letter queue of {care.letters}"
 
 
-def _reason(differs: int) -> str:
-    if not differs:
-        return ""
-    return (
+def _waiting(workers: int, given_up: int) -> Slack:
+    return Slack(
+        2 * workers + math.ceil(BUSY_SHARE * given_up),
         "each worker may fail once more or less at either end of the trouble, and on a busy "
-        f"machine {BUSY_SHARE:.0%} of the attempts come too late or not at all"
+        f"machine {BUSY_SHARE:.0%} of the attempts come too late or not at all",
     )
 
 
@@ -249,10 +256,11 @@ def slowed(seen: Observed, round_trips: int, begins_s: float) -> Predicted:
     held = sum(begins_s < row_s <= ends_s for row_s in fate.rows_s) / seen.held_s
     # One insert more or less of each worker at either end.
     differs = 2 * intake.workers / seen.held_s
+    may = _waiting(intake.workers, fate.lost)
     return Predicted(
         lost=fate.lost,
-        lost_tolerance=math.ceil(BUSY_SHARE * fate.lost),
-        tolerance_reason=_reason(fate.lost),
+        lost_tolerance=may.events if fate.lost else 0,
+        tolerance_reason=may.reason if fate.lost else "",
         duplicated_max=0 if not fate.failed else intake.workers,
         basis=(
             f"{round_trips} round trips of {latency_s:g} s an insert for {seen.held_s:.1f} s, "

@@ -69,10 +69,22 @@ class Dispatcher:
         return self.capacity / growth if growth else None
 
     @property
+    def first_refused_after_s(self) -> float | None:
+        """Return when the first push is sent that waits in vain, in seconds; None when none.
+
+        From the moment at which the queue is full those that wait for room form a line; a
+        push waits in vain when more are before it than are handled while it waits.
+        """
+        full, growth = self.full_after_s, self.backlog_growth_per_s
+        if full is None:
+            return None
+        return full + self.push_timeout_s * self.service_rate_per_s / growth
+
+    @property
     def first_refusal_after_s(self) -> float | None:
-        """Return when the first push is refused, in seconds; None when none is."""
-        full = self.full_after_s
-        return None if full is None else full + self.push_timeout_s
+        """Return when the first push is told that it is refused, in seconds; None when none."""
+        sent = self.first_refused_after_s
+        return None if sent is None else sent + self.push_timeout_s
 
     @property
     def refused_per_s(self) -> float:

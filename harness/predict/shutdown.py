@@ -136,6 +136,8 @@ def _outage(asked: Stop) -> tuple[Expected, ...]:
 def rollout(first: Stop, instances: int, queue_survives: bool, in_hand_survives: bool) -> Predicted:
     """Predict what a rolling update in place loses.
 
+    An instance is out of service before its preStop, so while that lasts it only gets emptier.
+
     Args:
         first: the stop of the first instance, its numbers those of all together: what they
             hold, and what is offered to them.
@@ -147,17 +149,21 @@ def rollout(first: Stop, instances: int, queue_survives: bool, in_hand_survives:
     held = [(first.at.queue_length or 0) / instances] * instances
     hands = (first.at.in_flight or 0) // instances
     for index in range(instances):
-        at = replace(first.at, queue_length=round(held[index]), in_flight=hands)
-        one = replace(first, at=at)
+        done = first.pre_stop_s * first.dispatcher.service_rate_per_s
+        at = replace(first.at, queue_length=round(max(0.0, held[index] - done)), in_flight=hands)
+        one = replace(first, at=at, pre_stop_s=0.0)
         predicted = _loss(one, queue_survives, in_hand_survives)
         lost += predicted.lost or 0
         tolerance += predicted.lost_tolerance
-        away_s = one.ends_after_s + (first.start_s or 0.0)
+        away_s = first.pre_stop_s + one.ends_after_s + (first.start_s or 0.0)
         others = max(1, instances - 1)
         growth = first.dispatcher.rate_per_s / others - first.dispatcher.service_rate_per_s
         held = [
             min(first.dispatcher.capacity, max(0.0, queued + growth * away_s)) for queued in held
         ]
+        # An insert in each event's time leaves more of the queue behind in its preStop, too.
+        slow = done * INSERT_S / (first.dispatcher.handler_time_s + INSERT_S)
+        tolerance += math.ceil(slow) if predicted.lost else 0
         # What was not served while it was away grew by as much as the restart took longer.
         tolerance += math.ceil(max(0.0, growth) * RESTART_S) if index + 1 < instances else 0
     return Predicted(

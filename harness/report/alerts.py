@@ -128,7 +128,8 @@ def alerts_told(folder: Path, result: Result) -> list[str]:
     lines = rule_lines(monitoring, read_alerts(folder), result, since)
     told = [clock_told(monitoring)]
     told += [
-        f"alert {line.name} ({line.severity}) fired {line.fired}, {line.told}; "
+        f"alert {line.name} ({line.severity}) fired {line.fired}, "
+        f"{line.told.removeprefix('fired ')}; "
         f"by its own clock it {line.own_clock}"
         for line in lines
         if line.fired != "silent"

@@ -33,7 +33,7 @@ class Window:
         return f"{self.lost} events, {self.volatile_ms or 0:.0f} ms"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Worth:
     """What the yes of one target is worth.
 
@@ -51,14 +51,21 @@ class Worth:
     made: str = ""
 
     @property
+    def named(self) -> str:
+        """Return what the setting is called in the table."""
+        return self.setting or "as shipped"
+
+    @property
     def sentence(self) -> str:
         """Say it in one sentence."""
         measured = {name: w for name, w in self.windows.items() if w.lost is not None}
         taken = [name for name, window in measured.items() if window.lost]
-        kept = [name for name in measured if name not in taken]
+        kept = [name for name, window in measured.items() if not window.lost and not window.note]
+        unmet = [name for name, window in measured.items() if not window.lost and window.note]
         who = f"{self.target}{f' ({self.setting})' if self.setting else ''}"
         parts = [f"does not survive {_listed(taken)}"] if taken else []
         parts += [f"survives {_listed(kept)}"] if kept else []
+        parts += [f"never met {_listed(unmet)}"] if unmet else []
         return f"{who}: a yes {', and '.join(parts) or 'was not measured'}"
 
 
@@ -116,7 +123,7 @@ _MEANS = {
 
 def _row(worth: Worth, faults: Sequence[str]) -> list[str]:
     shown = [str(worth.windows[name]) if name in worth.windows else "–" for name in faults]
-    return [worth.target, worth.setting or "as shipped", worth.ack_level, *shown]
+    return [worth.target, worth.named, worth.ack_level, *shown]
 
 
 def _sentences(worths: Sequence[Worth]) -> list[str]:

@@ -61,9 +61,11 @@ def _figures(outcome: Outcome) -> list[str]:
         return ["–"] * 4
     counts, void = outcome.counts, outcome.not_measured
     recovery = "–" if outcome.recovery_s is None else f"{outcome.recovery_s:.1f} s"
-    lost = "–" if "lost" in void else str(counts.lost)
-    unresolved = "–" if "unresolved" in void else str(counts.unresolved)
-    return [str(counts.acked), lost, unresolved, recovery]
+    shown = [
+        "–" if name in void else str(getattr(counts, name))
+        for name in ("acked", "lost", "unresolved")
+    ]
+    return [*shown, recovery]
 
 
 def _reason(outcome: Outcome) -> str:

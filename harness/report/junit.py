@@ -95,7 +95,7 @@ def _lines(outcome: Outcome) -> list[str]:
 
 
 def _figures(result: Result) -> list[str]:
-    told = [f"{name} {getattr(result.counts, name)}" for name in _TOLD]
+    told = [f"{name} {_measured(result, name)}" for name in _TOLD]
     held = [f"{name} {_measured(result, name)}" for name in _HELD]
     lines = [
         f"run {result.run_id}, runtime {result.runtime}, seed {result.seed}",

@@ -15,6 +15,7 @@ from harness.report.capacity import Capacity
 from harness.report.change import Change
 from harness.report.matrix import (
     BY_KEY,
+    CELL,
     cell_text,
     change_text,
     has_baseline,
@@ -83,8 +84,9 @@ def matrix_view(
 
 
 def _title(cells: pd.DataFrame) -> str:
-    experiments, targets = cells["experiment"].nunique(), where(cells).nunique()
-    return f"{words.plural(experiments, 'experiment')} on {words.plural(targets, 'target')}"
+    experiments, targets, runtimes = (cells[name].nunique() for name in CELL)
+    told = f"{words.plural(experiments, 'experiment')} on {words.plural(targets, 'target')}"
+    return told if runtimes == 1 else f"{told}, {words.plural(runtimes, 'runtime')}"
 
 
 def _heat(cells: pd.DataFrame, targets: Sequence[str]) -> list[HeatRow]:

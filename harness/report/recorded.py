@@ -23,10 +23,14 @@ class LoadShape(BaseModel):
     phases: tuple[tuple[float, float], ...]
     producers: int
     payload_bytes: int
+    processes: int = 1
 
     def __str__(self) -> str:
         phases = ", then ".join(f"{rate:g}/s for {length_s:g} s" for rate, length_s in self.phases)
-        return f"{phases} by {self.producers} producers, {self.payload_bytes} bytes each"
+        by = f"{self.producers} producers"
+        if self.processes > 1:
+            by += f" in each of {self.processes} load processes"
+        return f"{phases} by {by}, {self.payload_bytes} bytes each"
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,10 @@ def _key(result: Result) -> list[Figure]:
             f"{words.count(counts.unresolved)} unresolved" if measured else "",
         ),
         _class("duplicated", counts.duplicated, counts.acked, "of acked", measured=measured),
-        Figure("refused", words.count(counts.refused), _of(counts.refused, counts.sent, "of sent")),
+        _class(
+            *("refused", counts.refused, counts.sent, "of sent"),
+            measured="refused" not in result.not_measured,
+        ),
         Figure("recovery", words.seconds(result.recovery_s), "until acked and persisted again"),
     ]
     if load is not None:

@@ -147,8 +147,8 @@ def latency(told: Told, on: Axis) -> Latency:
     bins = on.bins(on.seconds(due_ns))
     order = np.argsort(bins, kind="stable")
     present, first, count = np.unique(bins[order], return_index=True, return_counts=True)
-    ordered_ms = late_ms[order]
-    parts = [ordered_ms[at : at + n] for at, n in zip(first, count, strict=True)]
+    ordered = late_ms[order]
+    parts = [ordered[at : at + n] for at, n in zip(first, count, strict=True)]
     ms = [np.percentile(part, PERCENTILES) for part in parts]
     return Latency(
         on.middles_s[present],

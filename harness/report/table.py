@@ -100,17 +100,26 @@ def _evidence(result: Result) -> str:
     return f"{holding} of {len(result.evidence)}"
 
 
+def _count(name: str) -> Callable[[Result], str]:
+    """Return how a class of the ledger is shown: a dash where 0 would only mean unknown."""
+    return lambda r: "–" if name in r.not_measured else str(getattr(r.counts, name))
+
+
+def _lost(result: Result) -> str:
+    return f"[bold]{_count('lost')(result)}[/bold]"
+
+
 _COLUMNS = (
     _Column("experiment", lambda r: terminal_text(r.experiment), "left"),
     _Column("target", lambda r: terminal_text(r.target), "left"),
-    _Column("sent", lambda r: str(r.counts.sent)),
-    _Column("acked", lambda r: str(r.counts.acked)),
-    _Column("refused", lambda r: str(r.counts.refused)),
-    _Column("unknown", lambda r: str(r.counts.unknown)),
-    _Column("lost", lambda r: f"[bold]{r.counts.lost}[/bold]"),
+    _Column("sent", _count("sent")),
+    _Column("acked", _count("acked")),
+    _Column("refused", _count("refused")),
+    _Column("unknown", _count("unknown")),
+    _Column("lost", _lost),
     _Column("predicted", _predicted),
-    _Column("twice", lambda r: str(r.counts.duplicated)),
-    _Column("unresolved", lambda r: str(r.counts.unresolved)),
+    _Column("twice", _count("duplicated")),
+    _Column("unresolved", _count("unresolved")),
     _Column("recovery", _recovery),
     _Column("evidence", _evidence),
     _Column("verdict", _verdict, "left"),

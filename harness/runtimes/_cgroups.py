@@ -63,9 +63,10 @@ class MemoryGroup:
     def read(self) -> Memory:
         """Return limit, use and OOM kills."""
         limit = self._number("memory.limit_in_bytes" if self._v1 else "memory.max")
-        used = self._number("memory.usage_in_bytes" if self._v1 else "memory.current")
         kills = self._count("memory.oom_control" if self._v1 else "memory.events", "oom_kill")
-        return Memory(None if limit is None or limit > _NO_LIMIT else limit, used or 0, kills)
+        return Memory(
+            None if limit is None or limit > _NO_LIMIT else limit, used(self._folder), kills
+        )
 
     def close(self) -> None:
         """Remove the group."""
@@ -82,11 +83,34 @@ class MemoryGroup:
         return int(text) if text.isdigit() else None
 
     def _count(self, name: str, key: str) -> int:
-        for line in (self._folder / name).read_text(encoding="ascii").splitlines():
+        return _value(self._folder / name, key)
+
+
+def used(folder: Path) -> int:
+    """Return what the processes of a memory control group use, in bytes, without file pages.
+
+    Those the kernel takes back before it kills, so a limit that counted them would leave more
+    room than it says.
+    """
+    whole = 0
+    for name in ("memory.current", "memory.usage_in_bytes"):
+        with suppress(OSError, ValueError):
+            whole = int((folder / name).read_text(encoding="ascii"))
+            break
+    stat = folder / "memory.stat"
+    lists = ("inactive_file", "active_file")
+    files = sum(_value(stat, f"total_{name}") or _value(stat, name) for name in lists)
+    return max(0, whole - files)
+
+
+def _value(file: Path, key: str) -> int:
+    """Return the number beside a word; 0 where the file or the word is missing."""
+    with suppress(OSError):
+        for line in file.read_text(encoding="ascii").splitlines():
             word, _, value = line.partition(" ")
             if word == key:
                 return int(value)
-        return 0
+    return 0
 
 
 def available() -> bool:

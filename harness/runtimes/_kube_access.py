@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cache import cache_root
 from harness.errors import HarnessError, ServiceError, UnavailableError
+from harness.ownership import this_boot
+from harness.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from kubernetes import client
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 CONFIG_VARIABLE = "LOSSMETER_KUBECONFIG"
 CONTEXT_VARIABLE = "LOSSMETER_KUBE_CONTEXT"
 ALLOW_VARIABLE = "LOSSMETER_ALLOW_CONTEXT"
+NODE_VARIABLE = "LOSSMETER_KUBE_NODE"
 OWN_CONTEXT = "lossmeter-test"
 # What the node of that cluster says of itself: its files are those of this machine.
 HERE_LABEL = "lossmeter/here"
@@ -121,6 +124,47 @@ def apps() -> Any:
     from kubernetes.client import AppsV1Api  # noqa: PLC0415 - heavy
 
     return AppsV1Api(connect())
+
+
+def here() -> bool:
+    """Return whether the only node of the cluster in use is this machine.
+
+    Then faults reach the processes of pods, and marks their files. The cluster that
+    ``make kubernetes`` starts says so of its node.
+    """
+    return _here((str(config_file()), context()))
+
+
+@cache
+def _here(where: tuple[str, str]) -> bool:
+    del where
+    labels = [(node.metadata.labels or {}).get(HERE_LABEL) for node in _nodes()]
+    return labels == [this_boot()] and os.geteuid() == 0
+
+
+def node_address() -> str:
+    """Return the address of a node, as this machine reaches it.
+
+    Raises:
+        UnavailableError: no node tells one.
+    """
+    if named := os.environ.get(NODE_VARIABLE):
+        return named
+    if here():
+        return LOOPBACK
+    for kind in ("ExternalIP", "InternalIP"):
+        for node in _nodes():
+            for address in node.status.addresses or []:
+                if address.type == kind:
+                    return str(address.address)
+    raise UnavailableError(
+        f"no node of context {context()!r} tells its address; name one that this machine "
+        f"reaches in {NODE_VARIABLE}"
+    )
+
+
+def _nodes() -> list[Any]:
+    return list(core().list_node(_request_timeout=COMMAND_S).items)
 
 
 @cache

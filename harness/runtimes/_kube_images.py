@@ -7,9 +7,10 @@ import subprocess
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from harness.errors import ServiceError
+from harness.errors import ServiceError, UnavailableError
+from harness.runtimes import _kube_access as access
 from harness.runtimes._docker_engine import connect
-from harness.runtimes._docker_images import Images
+from harness.runtimes._docker_images import Images, replaced
 from harness.runtimes._kube_access import SOCKET
 from harness.service import Service
 from harness.target import Target
@@ -24,36 +25,51 @@ _CTR = ("ctr", "--address", str(SOCKET), "--namespace", "k8s.io", "images")
 class NodeImages:
     """The images of a run, where the nodes find them.
 
-    With ``LOSSMETER_REGISTRY`` they are pushed there; else they are given to the containerd
-    of the cluster that ``make kubernetes`` started.
+    The cluster that ``make kubernetes`` started is given them. Another one pulls them: those
+    that are named from wherever they are, and ours from ``LOSSMETER_REGISTRY``.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._say = say
-        self._client: docker.DockerClient = connect()
-        self._images = Images(self._client, say)
+        self._engine: docker.DockerClient | None = None
         self._there: set[str] = set()
+        self._registry = os.environ.get(REGISTRY_VARIABLE)
+        self.pulled = bool(self._registry) or not access.here()
 
     def close(self) -> None:
-        """Let the engine go."""
-        self._client.close()
-
-    @property
-    def pulled(self) -> bool:
-        """Return whether the nodes pull them from a registry."""
-        return bool(os.environ.get(REGISTRY_VARIABLE))
+        """Let the Docker engine go."""
+        if self._engine is not None:
+            self._engine.close()
 
     def server(self, service: Service) -> str:
         """Return the name by which nodes know the image of a server."""
-        return self._bring(self._images.server(service))
+        other = replaced(service.name)
+        if other is not None and self.pulled:
+            return other
+        return self._bring(service.name, lambda images: images.server(service))
 
     def target(self, target: Target) -> str:
         """Return the name by which nodes know the image of a dispatcher."""
-        return self._bring(self._images.target(target))
+        container = target.container
+        if container is not None and container.image is not None and self.pulled:
+            return container.image
+        return self._bring(target.name, lambda images: images.target(target))
 
-    def _bring(self, image: str) -> str:
-        registry = os.environ.get(REGISTRY_VARIABLE)
-        return self._push(image, registry) if registry else self._import(image)
+    def _bring(self, name: str, build: Callable[[Images], str]) -> str:
+        if self.pulled and self._registry is None:
+            raise UnavailableError(
+                f"the nodes of context {access.context()!r} are other machines, and the image of "
+                f"{name} is built on this one; name a registry for it in {REGISTRY_VARIABLE}, or "
+                "a public image instead"
+            )
+        image = build(Images(self._docker, self._say))
+        return self._push(image, self._registry) if self._registry else self._import(image)
+
+    @property
+    def _docker(self) -> docker.DockerClient:
+        if self._engine is None:
+            self._engine = connect()
+        return self._engine
 
     def _push(self, image: str, registry: str) -> str:
         from docker.errors import APIError  # noqa: PLC0415 - heavy
@@ -62,8 +78,8 @@ class NodeImages:
         repository, _, tag = name.rpartition(":")
         self._say(f"image {image}: pushing to {registry}")
         try:
-            self._client.images.get(image).tag(repository, tag)
-            for line in self._client.images.push(repository, tag, stream=True, decode=True):
+            self._docker.images.get(image).tag(repository, tag)
+            for line in self._docker.images.push(repository, tag, stream=True, decode=True):
                 if "error" in line:
                     raise ServiceError(f"image {name} could not be pushed: {line['error']}")
         except APIError as error:
@@ -90,7 +106,7 @@ class NodeImages:
         if process.stdin is None or process.stderr is None:
             raise ServiceError("ctr takes no input")
         try:
-            for piece in self._client.images.get(image).save(named=True):
+            for piece in self._docker.images.get(image).save(named=True):
                 process.stdin.write(piece)
             process.stdin.close()
         except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""The processes behind the pods, where the node is this machine."""
+"""The lives of pods' containers: as processes where the node is this machine, else as told."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -24,21 +24,32 @@ STOP_WITHIN_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One life of a container and its main process on this machine."""
+    """One life of a container, and its main process where that runs on this machine.
+
+    Attributes:
+        container: which.
+        pods: tell of it.
+        pid, start_ticks: of the process; 0 where it runs on another machine.
+        started_ns: wall clock of its start.
+        ready_s: seconds from there until it was ready; 0 while not known.
+    """
 
     container: Container
+    pods: Pods = field(repr=False, compare=False)
     pid: int
     start_ticks: int
     started_ns: int
     ready_s: float = 0.0
 
     @classmethod
-    def of(cls, container: Container) -> Life:
+    def of(cls, container: Container, pods: Pods, *, here: bool) -> Life:
         """Find the process of a container that runs.
 
         Raises:
-            ServiceError: it cannot be seen from here.
+            ServiceError: it should be here, and cannot be seen.
         """
+        if not here:
+            return cls(container, pods, 0, 0, pods.started_ns(container.id))
         try:
             pid = int((TASKS / container.id / "init.pid").read_text(encoding="ascii"))
         except (OSError, ValueError):
@@ -46,17 +57,20 @@ class Life:
                 f"the process of pod {container.pod} cannot be seen from this machine"
             ) from None
         ticks = start_ticks(pid)
-        return cls(container, pid, ticks, _started_ns(ticks))
+        return cls(container, pods, pid, ticks, _started_ns(ticks))
 
     @property
     def lives(self) -> bool:
-        """Return whether that very process still runs."""
+        """Return whether that very process still runs, or is not known to have ended."""
+        if not self.pid:
+            return self.pods.ended(self.container.id) is None
         return self.start_ticks != 0 and start_ticks(self.pid) == self.start_ticks
 
     @property
     def incarnation(self) -> Incarnation:
         """Return it as faults see it."""
-        return Incarnation(self.pid, self.start_ticks, self.started_ns, self.ready_s)
+        name = "" if self.pid else self.container.id[:12]
+        return Incarnation(self.pid, self.start_ticks, self.started_ns, self.ready_s, name)
 
     def signal(self, number: int, *, whole: bool = False) -> int:
         """Send a signal to its main process, or to all; return the wall clock, nanoseconds.
@@ -64,6 +78,8 @@ class Life:
         Raises:
             FaultError: it does not run, or may not be signalled.
         """
+        if not self.pid:
+            raise FaultError(f"pod {self.container.pod} runs on another machine")
         pids = _members(self.pid) if whole else [self.pid]
         now = time.time_ns()
         if not self.lives:
@@ -79,6 +95,10 @@ class Life:
 
     def wait(self, timeout_s: float) -> int | None:
         """Wait for the end of the process; return the wall clock of it, or None."""
+        if not self.pid:
+            self.pods.wait_for(lambda: not self.lives, timeout_s)
+            over = self.pods.ended(self.container.id)
+            return over.heard_ns if over else None
         deadline = time.monotonic() + timeout_s
         while self.lives:
             if time.monotonic() > deadline:
@@ -86,12 +106,13 @@ class Life:
             time.sleep(0.002)
         return time.time_ns()
 
-    def told(self, pods: Pods, at_ns: int) -> Exit:
-        """Return how it ended, as the kubelet wrote it down; the time is that of the kernel.
+    def told(self, at_ns: int) -> Exit:
+        """Return how it ended, as the kubelet wrote it down, but for the time of it.
 
         Raises:
             FaultError: nothing was written down in time.
         """
+        pods = self.pods
         pods.wait_for(lambda: pods.ended(self.container.id) is not None, TOLD_WITHIN_S)
         over = pods.ended(self.container.id)
         if over is None:

@@ -179,6 +179,24 @@ def deployment(blueprint: Blueprint) -> Manifest:
     }
 
 
+def job(blueprint: Blueprint) -> Manifest:
+    """Return the workload of what runs to its end once, in as many pods as it has replicas."""
+    template = _template(blueprint)
+    template["spec"]["restartPolicy"] = "Never"
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": blueprint.part, "labels": _labels(blueprint.part)},
+        "spec": {
+            "completions": blueprint.replicas,
+            "parallelism": blueprint.replicas,
+            # One that failed left events unsent; another in its place would not know which.
+            "backoffLimit": 0,
+            "template": template,
+        },
+    }
+
+
 def scaled(replicas: int) -> Manifest:
     """Return the change that asks for another number of pods."""
     return {"spec": {"replicas": replicas}}
@@ -230,6 +248,8 @@ def _template(blueprint: Blueprint) -> Manifest:
         "spec": {
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
+            # Everything is told by its address, so a cluster without names will do.
+            "dnsPolicy": "Default",
             "terminationGracePeriodSeconds": round(blueprint.grace_s),
             "containers": [container],
             "volumes": volumes,

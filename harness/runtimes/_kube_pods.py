@@ -78,10 +78,10 @@ class Pods:
         self._changed = changed
         self._pods: dict[str, RAW] = {}
         self._ended: dict[str, Terminated] = {}
-        self._started: dict[str, Container] = {}
+        self._started: dict[str, int] = {}
         self._deleted_ns: dict[str, int] = {}
-        self._gone_ns: dict[str, int] = {}
         self._disrupted: set[str] = set()
+        self._killing_ns: dict[str, int] = {}
         self._events: list[tuple[str, Event]] = []
         self._news = threading.Condition()
         self._closing = False
@@ -111,7 +111,6 @@ class Pods:
         with self._news:
             if kind == "DELETED":
                 self._pods.pop(name, None)
-                self._gone_ns[name] = now
                 self._note(pod, now, "destroy")
             else:
                 if name not in self._pods:
@@ -138,7 +137,7 @@ class Pods:
             running = (status.get("state") or {}).get("running")
             life = _bare(status.get("containerID"))
             if running and life and life not in self._started:
-                self._started[life] = container_of(pod, status)
+                self._started[life] = now
                 self._note(pod, now, "start")
 
     def _end(self, pod: RAW, over: RAW, now: int) -> None:
@@ -164,6 +163,8 @@ class Pods:
             self._heard_events.add(told)
             now = time.time_ns()
             reason = str(event.get("reason", ""))
+            if reason == "Killing":
+                self._killing_ns[str(about["name"])] = now
             self._note(pod, now, "event", reason=reason, message=str(event.get("message", "")))
 
     def _note(self, pod: RAW, now: int, action: str, **attributes: str) -> None:
@@ -188,6 +189,11 @@ class Pods:
             if (status.get("state") or {}).get("running")
         ]
 
+    def started_ns(self, life: str) -> int:
+        """Return when it was heard that a life runs; 0 when it never was."""
+        with self._news:
+            return self._started.get(life, 0)
+
     def ended(self, life: str) -> Terminated | None:
         """Return how a life ended; None while it is not known."""
         with self._news:
@@ -208,10 +214,10 @@ class Pods:
         with self._news:
             return self._deleted_ns.get(pod)
 
-    def gone(self, pod: str) -> bool:
-        """Return whether a pod was removed from the API."""
+    def killing_ns(self, pod: str) -> int | None:
+        """Return when the kubelet was last heard to end a container: before its preStop."""
         with self._news:
-            return pod in self._gone_ns
+            return self._killing_ns.get(pod)
 
     def hopeless(self, part: str) -> str | None:
         """Return why a pod of a part will never start, or None."""

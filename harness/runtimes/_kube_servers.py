@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.errors import ServiceError
 from harness.model import Address
 from harness.runtime import Order
+from harness.runtimes import _kube_access as access
 from harness.runtimes._docker_images import replaced
 from harness.runtimes._kube_images import NodeImages
 from harness.runtimes._kube_lives import Life
@@ -170,7 +171,8 @@ class Servers:
                 f"{name} was not ready within {SERVICE_READY_S:g} s: {self._last_lines(name)}; "
                 f"{self._pods.waiting_for(name)}"
             )
-        self.lives[name] = Life.of(self._pods.running(name)[-1])
+        container = self._pods.running(name)[-1]
+        self.lives[name] = Life.of(container, self._pods, here=access.here())
 
     def _endpoint(self, service: Service) -> Endpoint:
         slot = self._slots[service.name]

@@ -25,6 +25,7 @@ from harness.ownership import Owner
 from harness.ports import LOOPBACK, free_ports
 from harness.runtime import Order
 from harness.runtimes import _disks
+from harness.runtimes._cgroups import used
 from harness.runtimes._disks import LoopDisk, mounted_at, unmount_below
 from harness.runtimes._docker_engine import connect, engine_version, host, unavailable
 from harness.runtimes._docker_events import RUN_LABEL, EngineEvents
@@ -535,8 +536,7 @@ class DockerSite:
             return Memory(None, 0, _oom_kills())
         folder = memory_folder(pid)
         limit = _first_number(folder, "memory.max", "memory.limit_in_bytes")
-        used = _first_number(folder, "memory.current", "memory.usage_in_bytes")
-        return Memory(limit, used or 0, _oom_kills())
+        return Memory(limit, used(folder), _oom_kills())
 
     def limit_memory(self, limit_bytes: int | None) -> None:
         """Set the limit of memory and swap together; None sets what it started with."""

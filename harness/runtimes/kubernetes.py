@@ -7,7 +7,6 @@ cluster that is marked as fit for tests is touched, and nothing in it but that n
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import time
@@ -17,9 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import FaultError, HarnessError, ServiceError, TargetError, UnavailableError
-from harness.ownership import Owner, this_boot
-from harness.ports import LOOPBACK
+from harness.errors import FaultError, ServiceError, TargetError, UnavailableError
+from harness.ownership import Owner
 from harness.runtime import Order, in_service
 from harness.runtimes import _kube_access as access
 from harness.runtimes import _kube_manifests as manifests
@@ -31,7 +29,7 @@ from harness.runtimes._kube_manifests import POD_NAME, Blueprint
 from harness.runtimes._kube_memory import limit, oom_kills, read
 from harness.runtimes._kube_pods import Container, Logs, Pods, address_of, is_ready
 from harness.runtimes._kube_servers import Servers
-from harness.runtimes._kube_space import Space, explained, owned, remove
+from harness.runtimes._kube_space import Space, owned, remove
 from harness.runtimes._processes import (
     Child,
     base_environment,
@@ -83,10 +81,11 @@ READY_POLL_S = 0.05
 ROLLED_WITHIN_S = 60.0
 SPARE_MIB = 256
 _CAN = (
-    *(Startable, Killable, Stoppable, Pausable, MemoryLimited, Replaceable, Ending),
-    *(Rolling, ServersKillable, RestartedByPolicy, Orchestrated),
+    *(Startable, Stoppable, Replaceable, Ending, Rolling, Orchestrated),
     *(PodRemovable, Drainable, Scalable),
 )
+# What takes the processes of the pods.
+_CAN_HERE = (Killable, Pausable, MemoryLimited, ServersKillable, RestartedByPolicy)
 
 
 class KubernetesSite:
@@ -112,16 +111,18 @@ class KubernetesSite:
         self._logs = Logs(space.name, order.folder / "logs")
         self._in_service: list[str] = []
         self._node = ""
+        self._here = access.here()
+        self._address = access.node_address()
         self._wanted = order.instances
         self._opened = False
         target = order.target
         ports = {} if target.attach else space.publish(TARGET, [_port(target)])
         self.base_url = (
-            target.attach.url if target.attach else f"http://{LOOPBACK}:{ports[_port(target)]}"
+            target.attach.url if target.attach else f"http://{self._address}:{ports[_port(target)]}"
         )
         self.probe: Probe = order.probe(self.base_url)
         self._pods = Pods(space.name, self._changed)
-        self._servers = Servers(order, state, LOOPBACK, space, self._pods, self._last_lines)
+        self._servers = Servers(order, state, self._address, space, self._pods, self._last_lines)
         self._opened = True
 
     @property
@@ -229,14 +230,14 @@ class KubernetesSite:
             ports=[container.port],
             environment={n: interpolate(t, values, target.name) for n, t in wanted.items()},
             arguments=[interpolate(part, values, target.name) for part in target.start.command],
-            writable=("/tmp",),  # noqa: S108 - inside the container
+            writable=("/tmp",) if self._here else ("/tmp", SHARED),  # noqa: S108 - inside
             memory_mib=container.memory_mib,
             read_only=container.read_only,
             replicas=instances,
             grace_s=self._order.grace_s,
             pre_stop_s=self._order.pre_stop_s,
             ready=(target.http.ready or target.http.health, container.port),
-            shared=(shared_folder(self.folder), SHARED),
+            shared=(shared_folder(self.folder), SHARED) if self._here else None,
             pull=images.pulled,
         )
 
@@ -283,7 +284,7 @@ class KubernetesSite:
         now = time.time_ns()
         found = []
         for container in self._pods.running(TARGET):
-            life = known.get(container.id) or Life.of(container)
+            life = known.get(container.id) or Life.of(container, self._pods, here=self._here)
             if not life.ready_s:
                 life = replace(life, ready_s=(now - life.started_ns) / 1e9)
             found.append(life)
@@ -314,7 +315,7 @@ class KubernetesSite:
     def _ended_by_itself(self, called: str, part: str, life: Life) -> str:
         code: int | str = "unknown"
         with suppress(FaultError):
-            code = life.told(self._pods, time.time_ns()).code
+            code = life.told(time.time_ns()).code
         return (
             f"{called} ended with exit code {code} in mid-run, which no fault asked for; "
             f"its log says: {self._last_lines(part, 2)}"
@@ -360,7 +361,7 @@ class KubernetesSite:
         if at_ns is None:
             raise FaultError(f"pod {life.container.pod} still ran {within_s:g} s after SIGKILL")
         self._logs.wait(life.container.id)
-        return life.told(self._pods, at_ns)
+        return life.told(at_ns)
 
     def restart_policy(self, on: bool) -> None:
         """Do nothing: a Deployment's pods are always started again."""
@@ -393,10 +394,11 @@ class KubernetesSite:
     def _stopped(self, life: Life, pre_stop_s: float, grace_s: float) -> Stopped:
         """Wait for the end of a pod that is deleted, and tell how it came."""
         end = self._must_end(life, grace_s + pre_stop_s + STOP_WITHIN_S)
-        asked_ns = (self._pods.deleted_ns(life.container.pod) or end.at_ns) + round(
-            pre_stop_s * 1e9
-        )
-        asked_ns = min(asked_ns, end.at_ns)
+        pod = life.container.pod
+        wished_ns = self._pods.deleted_ns(pod) or end.at_ns
+        # The kubelet begins some time after the wish, and says so.
+        begun_ns = max(wished_ns, self._pods.killing_ns(pod) or 0)
+        asked_ns = min(begun_ns + round(pre_stop_s * 1e9), end.at_ns)
         # The kubelet sends it when the grace is over, and nobody else does.
         killed_ns = end.at_ns if end.signal == signal.SIGKILL else None
         return Stopped(asked_ns, killed_ns, end)
@@ -473,10 +475,11 @@ class KubernetesSite:
         return self._stopped(life, pre_stop_s, self._grace() - pre_stop_s)
 
     def drain_node(self) -> list[Stopped]:
-        """Cordon the node of the target's pods, and evict them."""
-        lives = list(self._lives)
+        """Cordon the node of the first pod, and evict all of the target's that run there."""
+        nodes = {life: self._space.node_of(life.container.pod) for life in self._lives}
         self._expected.add(TARGET)
-        self._node = self._space.node_of(self._present().container.pod)
+        self._node = nodes[self._present()]
+        lives = [life for life, node in nodes.items() if node == self._node]
         self._space.cordon(self._node, closed=True)
         for life in lives:
             self._evict(life)
@@ -552,7 +555,7 @@ class KubernetesSite:
         if at_ns is None:
             return None
         self._expected.add(TARGET)
-        return life.told(self._pods, at_ns)
+        return life.told(at_ns)
 
     # What faults may do to the servers.
 
@@ -600,7 +603,7 @@ class KubernetesRuntime:
 
     def unavailable(self) -> str | None:
         """Return why no cluster can be used, or None."""
-        return access.unavailable() or _elsewhere()
+        return access.unavailable()
 
     def refuses(self, target: Target) -> str | None:
         """Return why this target cannot run here, or None."""
@@ -612,13 +615,19 @@ class KubernetesRuntime:
         build = target.container.build if target.container else None
         if build is not None and not (build / "Dockerfile").is_file():
             return f"target {target.name}: container.build: there is no Dockerfile in {build}"
+        if target.stages and not access.here():
+            return (
+                f"target {target.name} marks stages in files, which pods on another machine do "
+                "not share with this one; extend its file by one with stages = false"
+            )
         return None
 
     def capabilities(self, target: Target) -> frozenset[type]:
         """Return the capability Protocols that a site of this target will have."""
         if target.attach:
             return frozenset()
-        return frozenset(_CAN) | ({Proxied} if target.proxied else set())
+        more: set[type] = {Proxied} if target.proxied else set()
+        return frozenset(_CAN) | more | (set(_CAN_HERE) if access.here() else set())
 
     def prepare(
         self, services: Sequence[Service], targets: Sequence[Target], say: Callable[[str], None]
@@ -671,23 +680,6 @@ def _remove_spaces() -> list[str]:
             lines = remove(name)
             removed += [f"{line} of run {owner.run_id}" for line in lines]
     return removed
-
-
-def _elsewhere() -> str | None:
-    """Return why the node is not this machine, or None: processes and files are shared."""
-    try:
-        with explained("nodes"):
-            nodes = access.core().list_node(_request_timeout=access.ANSWER_S)
-    except HarnessError as error:
-        return str(error)
-    labels = [(node.metadata.labels or {}).get(access.HERE_LABEL) for node in nodes.items]
-    if labels == [this_boot()] and os.geteuid() == 0:
-        return None
-    return (
-        f"the nodes of context {access.context()!r} are not this machine alone, or this user is "
-        "not root; faults need the processes of the pods, and marks their files, so use the "
-        f"cluster that `make kubernetes` starts"
-    )
 
 
 def _port(target: Target) -> int:

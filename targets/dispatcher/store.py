@@ -155,15 +155,19 @@ class Store:
         # Not cancelled: the driver would tell the server so, over the same way, and wait.
         self._given_up.add(task)
         task.add_done_callback(self._forget)
-        raise TimeoutError(f"the database did not answer within {self._timeout_s:g} s")
+        raise self._too_late()
 
     async def _execute_until(
         self, until: float, statement: LiteralString, fields: Sequence[object]
     ) -> None:
         async with self.pool.connection() as connection:
-            # Too late for a caller who has given up, and may be trying again.
-            if time.monotonic() < until:
-                await connection.execute(statement, fields)
+            if time.monotonic() >= until:
+                # The caller has given up, or is about to, and may be trying again.
+                raise self._too_late()
+            await connection.execute(statement, fields)
+
+    def _too_late(self) -> TimeoutError:
+        return TimeoutError(f"the database did not answer within {self._timeout_s:g} s")
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._given_up.discard(task)

@@ -211,6 +211,16 @@ def test_a_wrong_query_is_refused_before_any_load(postgres: Server, query: str, 
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("database")
+def test_an_id_with_markup_in_it_is_an_error_of_one_line(postgres: Server) -> None:
+    markup = "<script>alert(1)</script>\n::error::"
+    query = f"select '{markup}'::text as producer, sequence from handmade"
+    with pytest.raises(CollectError, match="invalid input syntax for type bigint") as caught:
+        _auditor(postgres, query).collect()
+    assert "<script>" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_database_that_is_away_is_an_error_not_an_empty_result(postgres: Server) -> None:
     url = postgres.url.replace(postgres.address, "127.0.0.1:1")
     auditor = Auditor(url, Persisted(database=url, query=QUERY))
@@ -248,8 +258,7 @@ def test_rows_with_nulls_and_texts_are_read_beside_the_others(
 def test_more_rows_than_any_buffer_come_in_whole_and_in_order(postgres: Server) -> None:
     query = (
         "select n % 8 as producer, n / 8 as sequence, n as position, "
-        "n::bigint * 7919 as payload_hash "
-        "from generate_series(0, 299999) as n"
+        "n::bigint * 7919 as payload_hash from generate_series(0, 299999) as n"
     )
     rows = _auditor(postgres, query).collect().rows
     n = np.arange(300_000)

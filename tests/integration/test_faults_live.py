@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,6 +13,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from harness.catalogue import Catalogue
@@ -147,3 +150,115 @@ def test_enough_memory_is_a_limit_survived(where: str, tmp_path: Path) -> None:
         up.site.check()
     assert all(each.holds for each in evidence), evidence
     assert any("it lived" in each.claim for each in evidence)
+
+
+# Faults that show only while events come.
+
+
+def _events(up: Up, numbers: range) -> list[int]:
+    """Send events, each in a request of its own, and return the answers."""
+    answers = []
+    for number in numbers:
+        body = json.dumps({"producer": 0, "sequence": number, "key": "k", "payload": "p" * 200})
+        request = urllib.request.Request(f"{up.site.base_url}/events", body.encode())
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                answers.append(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                answers.append(error.code)
+    return answers
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """A fault that is shown by what becomes of events, and the site that it needs."""
+
+    fault: str
+    parameters: Mapping[str, str | int | float] = field(default_factory=dict)
+    disks: frozenset[str] = frozenset()
+    settings: Mapping[str, str] = field(default_factory=dict)
+    events: int = 40
+    hold_s: float = 1.5
+    said: str = ""
+
+
+FED = (
+    Fed(
+        "proxy-down",
+        settings={"DISPATCHER_DATABASE__TIMEOUT_S": "0.2"},
+        said="failed: couldn't get a connection",
+    ),
+    Fed(
+        "partition",
+        {"servers": "postgres"},
+        settings={"DISPATCHER_DATABASE__TIMEOUT_S": "0.2"},
+        said="failed: the database did not answer within 0.2 s",
+    ),
+    Fed("latency", {"latency_ms": 300}),
+    Fed("deadlock", {"table": "notice", "every": 20, "remainder": 7, "pairs": 1}, hold_s=2.5),
+    Fed("disk-full", disks=frozenset({"postgres"}), events=200, said="No space left on device"),
+)
+
+
+@pytest.mark.parametrize("where", BOTH)
+@pytest.mark.parametrize("fed", FED, ids=lambda fed: fed.fault)
+def test_a_fault_of_the_database_proves_itself_and_heals(
+    where: str, fed: Fed, tmp_path: Path
+) -> None:
+    runtime, target = runtime_named(where), Catalogue.here().target("channel")
+    fault = build_fault(PlannedFault(fed.fault, Trigger(), parameters=fed.parameters))
+    if lacking := set(fault.needs) - runtime.capabilities(target):
+        pytest.skip(f"runtime {where} offers no {', '.join(each.__name__ for each in lacking)}")
+    with up_on(runtime, tmp_path, target, disks=fed.disks, **fed.settings) as up:
+        assert set(_events(up, range(3))) == {202}
+        evidence = fault.inject(up.site)
+        assert set(_events(up, range(3, 3 + fed.events))) == {202}
+        time.sleep(fed.hold_s)
+        evidence += fault.heal(up.site)
+        assert fault.heal(up.site)
+        up.site.check()
+        # What comes afterwards is persisted as if nothing had been.
+        assert _events(up, range(1000, 1003)) == [202] * 3
+        assert _persisted_within(up, range(1000, 1003), 15)
+    assert all(each.holds for each in evidence), evidence
+    assert len({each.source for each in evidence}) >= 2
+    assert fed.said in (tmp_path / "logs" / "target.log").read_text()
+
+
+def _persisted_within(up: Up, numbers: range, seconds: float) -> bool:
+    url = up.site.endpoints["postgres"].direct["url"]
+    deadline = time.monotonic() + seconds
+    with psycopg.connect(url, autocommit=True) as connection:
+        while time.monotonic() < deadline:
+            found = connection.execute("select sequence from notice where sequence >= 1000")
+            if {row[0] for row in found} == set(numbers):
+                return True
+            time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("where", BOTH)
+def test_a_queue_that_runs_full_is_seen_and_so_is_one_that_does_not(
+    where: str, tmp_path: Path
+) -> None:
+    runtime, target = runtime_named(where), Catalogue.here().target("channel-reject")
+    settings = {"DISPATCHER_QUEUE__CAPACITY": "5", "DISPATCHER_HANDLER__TIME_S": "1"}
+    parameters: dict[str, str | int | float] = {"length": 5, "within_s": 2}
+    full, empty = (
+        build_fault(PlannedFault("full-queue", Trigger(), parameters=parameters)) for _ in range(2)
+    )
+    with up_on(runtime, tmp_path, target, **settings) as up:
+        assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
+        evidence = empty.inject(up.site) + empty.heal(up.site)
+        assert all(each.holds for each in evidence), evidence
+        assert "never full" in evidence[0].claim
+        sender = threading.Thread(target=_events, args=(up, range(20)))
+        sender.start()
+        evidence = full.inject(up.site)
+        sender.join()
+        time.sleep(0.1)
+        evidence += full.heal(up.site)
+    assert all(each.holds for each in evidence), evidence
+    assert {each.source for each in evidence} == {"queue-length", "push-counter"}
+    assert "held 5 events" in evidence[0].claim

@@ -19,13 +19,13 @@ import pytest
 from tests.integration.conftest import Done, Running, harness, loading, until
 
 EXPERIMENT = """
-from harness.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from harness.experiment import Experiment, Load, Phase, PlannedFault, Trigger, Variant
 from harness.model import Predicted
 
 EXPERIMENT = Experiment(
     name="quick",
     hypothesis="Nothing is lost.",
-    variants=(Variant("", steady(80, 4), ({fault}), {settings}),),
+    variants=(Variant("", Load(({phases},)), ({fault}), {settings}),),
     targets=("channel",),
     predict=lambda _: Predicted(),
     bounds={{"max_lost": 0}},
@@ -34,10 +34,18 @@ EXPERIMENT = Experiment(
 STOPPED_S = 2.5
 
 
-def _ask(project: Path, fault: str = "", target: str = "channel", **settings: float) -> list[str]:
+def _ask(
+    project: Path,
+    *,
+    phases: str = "Phase(80, 4)",
+    fault: str = "",
+    target: str = "channel",
+    **settings: float,
+) -> list[str]:
     """Return the arguments that run a load of four seconds which passes, but for what is asked."""
     file = project / "quick.py"
-    file.write_text(EXPERIMENT.format(fault=fault, settings={"workers": 5, **settings}))
+    settings = {"workers": 5, **settings}
+    file.write_text(EXPERIMENT.format(phases=phases, fault=fault, settings=settings))
     return ["run", str(file), "--target", target, "--runtime", "local", "--json", "-"]
 
 
@@ -72,8 +80,13 @@ def test_nothing_acked(project: Path) -> None:
 
 
 def test_no_load_while_the_fault_held(project: Path) -> None:
-    late = 'PlannedFault("sigkill", Trigger(at_s=5.5)),'
-    assert "no load while fault sigkill held" in _said(harness(*_ask(project, late)))
+    # Events are due at 4 s and at 6.5 s, and it comes and is over in between.
+    ask = _ask(
+        project,
+        phases="Phase(80, 4), Phase(0.4, 5)",
+        fault='PlannedFault("sigkill", Trigger(at_s=4.3)),',
+    )
+    assert "no load while fault sigkill held" in _said(harness(*ask))
 
 
 def test_reads_that_do_not_settle(project: Path) -> None:

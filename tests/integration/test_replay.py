@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,9 +98,14 @@ def test_on_a_timer_of_the_harness(
     running = background("replay", dispatcher.base, "--every", "0.2")
     _fail(dispatcher, notices)
     until(lambda: _each_once(notices), 10)
+    time.sleep(1)
+    # A dispatcher that is away for a while does not end it.
+    dispatcher.popen.kill()
+    time.sleep(1)
     running.send(signal.SIGINT)
     done = running.end()
     assert done.code == 2
+    assert "not now: nobody listens on" in done.err
     lines = done.out.splitlines()
     assert sum(int(line.split()[0]) for line in lines) == EVENTS
     assert len(lines) > 1

@@ -40,6 +40,17 @@ EXPERIMENT = Experiment(
 )
 """
 
+PAUSE = f'PlannedFault("pause", Trigger("persisted >= {PERSISTED}"), 0.3)'
+STOP = 'PlannedFault("stop", Trigger(at_s=1), parameters={"grace_s": 4, "pre_stop_s": 5})'
+LATE = 'PlannedFault("pause", Trigger(at_s=8), 0.3)'
+AWAY = 'PlannedFault("server-kill", Trigger(at_s=1), 2.0, {"servers": "postgres"})'
+KEEPS_IN_DATABASE = """
+extends = "targets/channel.toml"
+name = "mine"
+summary = "keeps dead letters in the database"
+[behaviour]
+dead_letter_capacity = 1000
+"""
 NEVER = EXPERIMENT.replace(f"persisted >= {PERSISTED}", "queue_length >= 2000")
 
 
@@ -78,11 +89,19 @@ def test_faults_come_within_20_ms_of_what_they_wait_for(project: Path) -> None:
             "only 1600 events are sent",
         ),
         (EXPERIMENT.replace("persisted", "persistent"), "'first refusal'; queue_length, in_flight"),
+        (
+            EXPERIMENT.replace(PAUSE, STOP),
+            "pre_stop_s 5 is longer than grace_s 4, of which it is a part",
+        ),
+        (EXPERIMENT.replace(PAUSE, LATE), "comes at 8 s, when the load of 8 s is over"),
+        (EXPERIMENT.replace(PAUSE, AWAY), "without a retry an event is given up while it is away"),
     ],
 )
-def test_what_can_never_come_true_starts_nothing(project: Path, text: str, said: str) -> None:
+def test_what_contradicts_itself_starts_nothing(project: Path, text: str, said: str) -> None:
     (project / "waits.py").write_text(text)
-    done = harness("run", "waits.py", "--runtime", "local")
+    (project / "mine.toml").write_text(KEEPS_IN_DATABASE)
+    target = "mine.toml" if AWAY in text else "channel"
+    done = harness("run", "waits.py", "--runtime", "local", "--target", target)
     assert done.code == 4
     (line,) = [line for line in done.err.splitlines() if line.startswith("error:")]
     assert said in line

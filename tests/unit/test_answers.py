@@ -8,11 +8,10 @@ from contextlib import contextmanager
 import pytest
 
 from harness.load.answers import Reason, classify
-from harness.load.connection import Connection
 from harness.model import Status
+from tests.unit.asking import Asking
 
 ACCEPTED, REFUSED = (202,), (429, 503)
-REQUEST = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -65,43 +64,43 @@ def _answer(status: str, body: str = "ok") -> bytes:
 
 
 def test_statuses_are_read_on_one_connection() -> None:
-    with _server(_answer("202 Accepted"), _answer("503 Service Unavailable", "queue is full")) as p:
-        connection = Connection("127.0.0.1", p, 2.0)
-        assert connection.exchange(REQUEST) == 202
-        assert connection.exchange(REQUEST) == 503
-        connection.close()
+    with (
+        _server(_answer("202 Accepted"), _answer("503 Service Unavailable", "queue is full")) as p,
+        Asking(p, timeout_s=2.0) as asking,
+    ):
+        assert asking.ask() == 202
+        assert asking.ask() == 503
 
 
 def test_a_body_without_length_ends_with_the_chunks() -> None:
     chunked = b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
-    with _server(chunked, _answer("202 Accepted")) as port:
-        connection = Connection("127.0.0.1", port, 2.0)
-        assert connection.exchange(REQUEST) == 202
-        assert connection.exchange(REQUEST) == 202
-        connection.close()
+    with _server(chunked, _answer("202 Accepted")) as port, Asking(port, timeout_s=2.0) as asking:
+        assert asking.ask() == 202
+        assert asking.ask() == 202
 
 
 def test_nobody_listening_is_a_refused_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert Connection("127.0.0.1", port, 1.0).exchange(REQUEST) == Reason.CONNECTION_REFUSED
+    with Asking(port, timeout_s=1.0) as asking:
+        assert asking.ask() == Reason.CONNECTION_REFUSED
 
 
 def test_a_connection_closed_after_the_request_is_lost_not_refused() -> None:
-    with _server(None) as port:
-        assert Connection("127.0.0.1", port, 1.0).exchange(REQUEST) == Reason.CONNECTION_LOST
+    with _server(None) as port, Asking(port, timeout_s=1.0) as asking:
+        assert asking.ask() == Reason.CONNECTION_LOST
 
 
 def test_half_an_answer_is_no_answer() -> None:
-    with _server(b"HTTP/1.1 202 Acc", None) as port:
-        assert Connection("127.0.0.1", port, 0.3).exchange(REQUEST) == Reason.TIMED_OUT
+    with _server(b"HTTP/1.1 202 Acc", None) as port, Asking(port, timeout_s=0.3) as asking:
+        assert asking.ask() == Reason.TIMED_OUT
 
 
 def test_silence_times_out() -> None:
-    with _server(b"") as port:
-        assert Connection("127.0.0.1", port, 0.2).exchange(REQUEST) == Reason.TIMED_OUT
+    with _server(b"") as port, Asking(port, timeout_s=0.2) as asking:
+        assert asking.ask() == Reason.TIMED_OUT
 
 
 def test_what_is_not_http_is_malformed() -> None:
-    with _server(b"SSH-2.0-hello\r\n") as port:
-        assert Connection("127.0.0.1", port, 1.0).exchange(REQUEST) == Reason.MALFORMED
+    with _server(b"SSH-2.0-hello\r\n") as port, Asking(port, timeout_s=1.0) as asking:
+        assert asking.ask() == Reason.MALFORMED

@@ -52,6 +52,8 @@ NEVER = [
     (_cell(Trigger("queue_length < 0")), "can never come true"),
     (_cell(Trigger("queue_length >= 500"), steady(80, 9)), "handle 100 events/s"),
     (_cell(Trigger("queue_length >= 500"), steady(200, 3)), "the queue comes to"),
+    (_cell(Trigger("queue_length >= 500"), target="channel-rate-limit"), "the queue comes to"),
+    (_cell(Trigger("queue_length >= 500"), target="channel-workers"), "handle 600 events/s"),
     (_cell(Trigger("queue_length >= 500", limit_s=2)), "until its limit of 2 s"),
     (_cell(Trigger("queue_length >= 380", limit_s=2)), "the queue comes to"),
     (_cell(Trigger("persisted >= 2000")), "only 1800 events are sent"),
@@ -72,6 +74,7 @@ NEVER = [
 ]
 
 MAY_BE = [
+    _cell(Trigger("queue_length >= 100"), target="channel-rate-limit"),
     _cell(Trigger("queue_length >= 500")),
     _cell(Trigger("queue_length >= 1000"), steady(200, 12.5)),
     _cell(Trigger("queue_length <= 0")),

@@ -55,12 +55,13 @@ def test_the_page_shows_numbers_reasons_and_what_follows() -> None:
     worth.windows["SIGKILL"] = Window(505, 2031.6)
     worth.windows["stop"] = Window(0)
     worth.windows["power loss"] = Window(note="no such fault")
+    worth.windows["OOM"] = Window(0, None, "it lived: its memory does not grow")
     page = durability_page([worth], ["SIGKILL", "stop", "power loss"], HOW)
     assert "- *enqueued*: the event is in the memory of the dispatcher" in page
     assert "*broker*" not in page
     assert "200 events of 64 KiB a second for 8 s, against 5 workers" in page
     assert "| channel | as shipped | enqueued | 505 events, 2032 ms | 0 | not measured |" in page
-    assert "channel: a yes does not survive SIGKILL, and survives stop" in page
+    assert "channel: a yes does not survive SIGKILL, and survives stop, and never met OOM" in page
     assert "not measured, power loss: no such fault" in page
 
 

@@ -123,3 +123,31 @@ def test_healing_what_was_never_injected_does_nothing() -> None:
 def test_each_fault_refuses_parameters_that_it_does_not_know(name: str) -> None:
     with pytest.raises(FaultError, match="takes"):
         load(faults, name, "fault").build({"nonsense": 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "said"),
+    [
+        ("proxy-down", {"servers": "mysql"}, "server 'mysql' is none of"),
+        ("latency", {}, "latency_ms is None; right is 1 to 60000"),
+        ("latency", {"latency_ms": 0}, "latency_ms is 0"),
+        ("latency", {"latency_ms": "much"}, "latency_ms is 'much'"),
+        ("latency", {"latency_ms": 5, "servers": ""}, "takes servers"),
+        ("full-queue", {"length": 10}, "takes length and within_s, got length"),
+        ("full-queue", {"length": 0, "within_s": 1}, "length is 0"),
+        ("full-queue", {"length": 1, "within_s": 0}, "within_s is 0"),
+        ("disk-full", {"servers": "mysql"}, "server 'mysql' is none of"),
+        (
+            "deadlock",
+            {"table": "t", "every": 5, "remainder": 5, "pairs": 1},
+            "remainder 5 is never left by a division by 5",
+        ),
+        ("deadlock", {"table": "t", "every": 5, "remainder": 1, "pairs": 0}, "pairs is 0"),
+        ("deadlock", {"table": "t", "every": -5, "remainder": 1, "pairs": 1}, "every is -5"),
+    ],
+)
+def test_impossible_parameters_are_refused(
+    name: str, parameters: dict[str, str | int | float], said: str
+) -> None:
+    with pytest.raises(FaultError, match=said):
+        load(faults, name, "fault").build(parameters)

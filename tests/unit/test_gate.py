@@ -138,10 +138,24 @@ def test_a_run_that_was_cut_short_is_told_of_until_a_later_one_is_whole(
     assert gate(capsys, project).code == 0
 
 
-def test_rows_that_are_gone_are_no_pass(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rows_that_are_gone_are_no_pass_and_no_zero(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = record(project, "20260101T000000Z-crash-1")
     (folder / "rows.npy").unlink()
-    assert gate(capsys, project).code == 3
+    summary = project / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    done = gate(capsys, project)
+    assert done.code == 3
+    assert "rows.npy: No such file or directory" in done.out
+    row = next(line for line in done.out.splitlines() if line.startswith("  crash "))
+    assert row.split()[2:7] == ["–"] * 5
+    assert row.split()[-1] == "error"
+    assert "| crash | channel | local | – | – | – | – | 💥 error |" in summary.read_text()
+    (case,) = cases(project).values()
+    error = case.find("error")
+    assert error is not None
+    assert "sent not measured, acked not measured" in str(error.text)
 
 
 def test_other_budgets_judge_without_changing_what_is_recorded(

@@ -63,6 +63,14 @@ def test_a_pre_stop_of_less_than_a_second_is_slept_by_a_command() -> None:
     assert container(short)["lifecycle"] == {"preStop": {"exec": {"command": ["sleep", "0.2"]}}}
 
 
+def test_what_runs_once_is_never_started_again() -> None:
+    made = manifests.job(Blueprint("load", "i", [], {}, replicas=3))
+
+    assert (made["spec"]["completions"], made["spec"]["parallelism"]) == (3, 3)
+    assert made["spec"]["backoffLimit"] == 0
+    assert made["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+
+
 def test_no_pod_gets_a_token_of_the_api_or_a_capability() -> None:
     assert template(PRINT)["automountServiceAccountToken"] is False
     security = container(PRINT)["securityContext"]

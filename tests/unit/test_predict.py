@@ -18,7 +18,8 @@ def test_the_worked_numbers_of_the_mission() -> None:
     assert TODAY.service_rate_per_s == 100
     assert TODAY.backlog_growth_per_s == 100
     assert TODAY.full_after_s == 10
-    assert TODAY.first_refusal_after_s == 15
+    assert TODAY.first_refused_after_s == 15
+    assert TODAY.first_refusal_after_s == 20
     assert TODAY.crash_loss() == 1005
     assert TODAY.crash_loss(500) == 505
     assert TODAY.drain_s(500) == 5
@@ -98,6 +99,14 @@ def test_a_crash_of_a_list_loses_the_hands() -> None:
 def test_a_crash_of_a_durable_queue_loses_nothing_and_repeats_the_hands() -> None:
     predicted = crash(_at(), queue_survives=True, in_hand_survives=True)
     assert (predicted.lost, predicted.lost_tolerance, predicted.duplicated_max) == (0, 0, 5)
+
+
+def test_what_waits_for_a_retry_is_in_memory_and_dies_with_the_process() -> None:
+    at = _at(queue=100, hands=45, workers=5)
+    assert crash(at, queue_survives=False, in_hand_survives=False).lost == 145
+    assert crash(at, queue_survives=True, in_hand_survives=False).lost == 45
+    kept = crash(at, queue_survives=True, in_hand_survives=True)
+    assert (kept.lost, kept.duplicated_max) == (0, 45)
 
 
 @pytest.mark.parametrize(

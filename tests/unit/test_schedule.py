@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from itertools import starmap
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.experiment import Load, Phase
 from harness.load.schedule import payload, payload_hash, schedule
 
 
@@ -33,6 +36,41 @@ def test_shards_mint_every_id_once_and_densely(events: int, producers: int, shar
     for producer in {p for p, _ in everything}:
         mine = sorted(s for p, s in everything if p == producer)
         assert mine == list(range(len(mine)))
+
+
+_PHASES = st.lists(
+    st.tuples(st.floats(1, 500), st.floats(0.01, 1)).map(lambda p: (p[0], p[1])),
+    min_size=1,
+    max_size=3,
+)
+
+
+@given(phases=_PHASES, producers=st.integers(1, 9), shards=st.integers(1, 5))
+def test_shards_send_together_what_one_process_would_and_when(
+    phases: list[tuple[float, float]], producers: int, shards: int
+) -> None:
+    parts = [list(schedule(phases, producers, shard, shards)) for shard in range(shards)]
+    whole = [due.due_ns for due in schedule(phases, producers)]
+    # In turn: the n-th event of the schedule is that of shard n modulo shards.
+    assert [parts[n % shards][n // shards].due_ns for n in range(len(whole))] == whole
+    assert sum(map(len, parts)) == len(whole)
+    for shard, part in enumerate(parts):
+        assert {due.producer // producers for due in part} <= {shard}
+        assert [due.due_ns for due in part] == sorted(due.due_ns for due in part)
+
+
+@given(phases=_PHASES, producers=st.integers(1, 9), processes=st.integers(1, 5))
+def test_how_much_each_producer_sends_is_known_beforehand(
+    phases: list[tuple[float, float]], producers: int, processes: int
+) -> None:
+    load = Load(tuple(starmap(Phase, phases)), producers, processes=processes)
+    sent = Counter(
+        due.producer
+        for shard in range(processes)
+        for due in schedule(phases, producers, shard, processes)
+    )
+    assert {p: load.sent_by(p) for p in load.ids} == {p: sent[p] for p in load.ids}
+    assert sent.total() == load.events
 
 
 def test_the_same_seed_gives_the_same_payload() -> None:

@@ -50,6 +50,17 @@ def test_a_target_of_ones_own_needs_no_more_than_this(tmp_path: Path) -> None:
         ),
         ("[persisted]", "[http]\naccepted = [99]\n[persisted]", "http.accepted.0"),
         ("query =", "querry =", "persisted.query: Field required"),
+        (
+            "[persisted]",
+            '[behaviour]\nwhen_full = "rate-limit"\n[persisted]',
+            "behaviour: when_full = 'rate-limit' and rate_limit_per_s need each other",
+        ),
+        ("[persisted]", '[behaviour]\nwhen_full = "fall"\n[persisted]', "behaviour.when_full"),
+        (
+            "[persisted]",
+            '[persisted]\ndead_letter_file = "../x"',
+            "persisted.dead_letter_file: String should match",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(
@@ -62,6 +73,91 @@ def test_what_is_wrong_is_said_in_one_sentence(
     assert said in message
     assert "mine.toml" in message
     assert "\n" not in message
+
+
+BASE = (
+    GOOD
+    + """
+[behaviour]
+workers = 5
+[settings]
+workers = "WORKERS"
+capacity = "CAPACITY"
+"""
+)
+VARIANT = """
+extends = "mine"
+name = "more"
+summary = "with more workers"
+[behaviour]
+workers = 30
+[settings]
+workers = ""
+"""
+
+
+def _write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+
+
+def test_a_variant_says_only_what_differs(tmp_path: Path) -> None:
+    _write(tmp_path, mine=BASE, more=VARIANT)
+    base, more = load_target(tmp_path / "mine.toml"), load_target(tmp_path / "more.toml")
+    assert (more.name, more.behaviour.workers) == ("more", 30)
+    assert more.persisted == base.persisted
+    assert more.attach == base.attach
+    assert base.settings == {"workers": "WORKERS", "capacity": "CAPACITY"}
+    assert more.settings == {"capacity": "CAPACITY"}
+
+
+def test_a_variant_of_a_variant_and_one_by_path(tmp_path: Path) -> None:
+    (tmp_path / "shipped").mkdir()
+    _write(tmp_path / "shipped", mine=BASE, more=VARIANT)
+    _write(tmp_path, ours='extends = "shipped/more.toml"\nname = "ours"\n')
+    ours = load_target(tmp_path / "ours.toml")
+    assert (ours.name, ours.summary, ours.behaviour.workers) == ("ours", "with more workers", 30)
+
+
+def test_what_a_base_builds_is_found_beside_the_base(tmp_path: Path) -> None:
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    start = '[start]\ncommand = ["x"]\n[container]\nbuild = "folder"\n'
+    attach = '[attach]\nurl = "http://127.0.0.1:8080"\n'
+    _write(shipped, mine=GOOD.replace(attach, start))
+    _write(tmp_path, ours='extends = "shipped/mine.toml"\n')
+    container = load_target(tmp_path / "ours.toml").container
+    assert container is not None
+    assert container.build == shipped / "folder"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('extends = "mime"', "extends: target 'mime' does not exist; did you mean 'mine'?"),
+        ("extends = 3", "extends is 3; right is the name of a target"),
+        ('extends = ["mine"]', "extends is ['mine']; right is the name of a target"),
+        ('extends = ""', "extends is ''; right is the name"),
+        ('extends = "else/mine.toml"', "does not exist"),
+        ('extends = "more"', "goes round in a circle: more.toml extends more.toml"),
+        ('extends = "third"', "goes round in a circle: more.toml extends third.toml extends more"),
+    ],
+)
+def test_what_cannot_be_extended_is_said(tmp_path: Path, line: str, said: str) -> None:
+    _write(tmp_path, mine=BASE, third='extends = "more"\n')
+    _write(tmp_path, more=VARIANT.replace('extends = "mine"', line))
+    with pytest.raises(UsageError) as caught:
+        load_target(tmp_path / "more.toml")
+    message = str(caught.value)
+    assert said in message
+    assert ".toml: extends" in message
+    assert "\n" not in message
+
+
+def test_a_mistake_of_a_variant_is_said_with_its_file(tmp_path: Path) -> None:
+    _write(tmp_path, mine=BASE, more=VARIANT.replace("workers = 30", "workers = 0"))
+    with pytest.raises(UsageError, match=r"more\.toml: behaviour\.workers"):
+        load_target(tmp_path / "more.toml")
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,182 @@
+"""How load processes agree on who sends what, from when on, and when all is over.
+
+Alone, a process gives itself the order. Otherwise Locust's master gives each worker a shard
+and all of them one start, and ends the load when each has said that it is through, or is
+gone; what one that is gone did not send shows in its journal.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import gevent
+from gevent.event import AsyncResult, Event
+from locust import events
+from locust.env import Environment
+from locust.event import EventHook
+from locust.rpc import Message
+from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, WorkerRunner
+
+from harness.load.plan import FOLDER_VARIABLE, PLAN_VARIABLE, LoadPlan
+from harness.load.relay import Gathering
+
+# Long enough for the order to reach every worker before it is to begin.
+_ALONE_S, _HERE_S, _ELSEWHERE_S = 0.05, 0.5, 2.0
+_LOOK_EVERY_S = 0.1
+
+_CLOCK_ASKED, _CLOCK_ANSWER_S = 8, 0.2
+_BEGIN, _CLOCK, _THROUGH = "lossmeter-begin", "lossmeter-clock", "lossmeter-through"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What one load process is told.
+
+    Attributes:
+        plan: the whole plan.
+        shard: which share of it.
+        start_ns: when the schedule begins, by the master's clock.
+        clock_ns: what to add to this machine's clock to have the master's.
+    """
+
+    plan: LoadPlan
+    shard: int
+    start_ns: int
+    clock_ns: int = 0
+
+
+def agree(environment: Environment, order: AsyncResult[Order]) -> None:
+    """Have ``order`` set in each process that sends, once all of them are there."""
+    runner = environment.runner
+    if isinstance(runner, MasterRunner):
+        Master(runner, _plan()).prepare()
+    elif isinstance(runner, WorkerRunner):
+        Worker(runner, order).prepare()
+    elif isinstance(runner, LocalRunner):
+        plan = _plan()
+        _on(events.test_start, lambda **_: order.set(Order(plan, 0, _soon_ns(_ALONE_S))))
+    else:
+        raise RuntimeError("Locust runs no load here: start it with --headless")  # noqa: TRY004
+
+
+def through(environment: Environment) -> None:
+    """Tell that this process has an outcome for each event of its share."""
+    runner = environment.runner
+    if isinstance(runner, WorkerRunner):
+        runner.send_message(_THROUGH)
+    elif runner is not None:
+        runner.quit()
+
+
+class Master:
+    """The one that gives orders and sends nothing itself."""
+
+    def __init__(self, runner: MasterRunner, plan: LoadPlan) -> None:
+        self._runner, self._plan = runner, plan
+        self._shards: dict[str, int] = {}
+        self._waited_for: set[str] = set()
+
+    def prepare(self) -> None:
+        """Give the orders as soon as every worker has its user."""
+        self._runner.register_message(_THROUGH, self._one_is_through)
+        self._runner.register_message(_CLOCK, self._tell_time)
+        if self._plan.listen:
+            Gathering(self._runner, Path(self._plan.folder), self._shards)
+        _on(events.spawning_complete, self._begin)
+
+    def _begin(self, **_: object) -> None:
+        if self._shards:
+            return
+        start_ns = _soon_ns(_ELSEWHERE_S if self._plan.listen else _HERE_S)
+        clients = sorted(client.id for client in self._runner.clients.all)
+        self._shards |= {client: shard for shard, client in enumerate(clients)}
+        self._waited_for = set(clients)
+        for client, shard in self._shards.items():
+            told = {"plan": asdict(self._plan), "shard": shard, "start_ns": start_ns}
+            self._runner.send_message(_BEGIN, told, client)
+        gevent.spawn(self._end_when_all_are_through)
+
+    def _tell_time(self, msg: Message, **_: object) -> None:
+        self._runner.send_message(_CLOCK, msg.data | {"here_ns": time.time_ns()}, msg.node_id)
+
+    def _one_is_through(self, msg: Message, **_: object) -> None:
+        self._waited_for.discard(msg.node_id)
+
+    def _end_when_all_are_through(self) -> None:
+        while self._waited_for & self._there():
+            gevent.sleep(_LOOK_EVERY_S)
+        self._runner.quit()
+
+    def _there(self) -> set[str]:
+        return {client.id for client in self._runner.clients.all if client.state != STATE_MISSING}
+
+
+class Worker:
+    """One that sends; on a machine of its own if it was given a folder for its journal."""
+
+    def __init__(self, runner: WorkerRunner, order: AsyncResult[Order]) -> None:
+        self._runner, self._order = runner, order
+        self._looks: list[tuple[int, int]] = []
+        self._looked = Event()
+
+    def prepare(self) -> None:
+        """Pass the master's order on when it comes."""
+        self._runner.register_message(_BEGIN, self._begin, concurrent=True)
+        self._runner.register_message(_CLOCK, self._look_at_clock)
+        gevent.spawn(_end_with, os.getppid())
+
+    def _begin(self, msg: Message, **_: object) -> None:
+        plan = LoadPlan(**msg.data["plan"])
+        clock_ns = 0
+        if folder := os.environ.get(FOLDER_VARIABLE):
+            plan = replace(plan, folder=folder)
+            clock_ns = self._ask_for_the_time()
+        self._order.set(Order(plan, msg.data["shard"], msg.data["start_ns"], clock_ns))
+
+    def _ask_for_the_time(self) -> int:
+        for _ in range(_CLOCK_ASKED):
+            self._looked.clear()
+            self._runner.send_message(_CLOCK, {"asked_ns": time.time_ns()})
+            self._looked.wait(_CLOCK_ANSWER_S)
+        return difference_ns(self._looks)
+
+    def _look_at_clock(self, msg: Message, **_: object) -> None:
+        asked_ns, answered_ns = msg.data["asked_ns"], time.time_ns()
+        middle_ns = (asked_ns + answered_ns) // 2
+        self._looks.append((answered_ns - asked_ns, msg.data["here_ns"] - middle_ns))
+        self._looked.set()
+
+
+def difference_ns(looks: list[tuple[int, int]]) -> int:
+    """Return how far the master's clock is ahead, by the quickest of several looks.
+
+    Args:
+        looks: pairs of how long a look took and what it showed, in nanoseconds.
+
+    A look is off by half of its duration at most; a difference within that is none.
+    """
+    took_ns, seen_ns = min(looks, default=(0, 0))
+    return seen_ns if abs(seen_ns) > took_ns // 2 else 0
+
+
+def _plan() -> LoadPlan:
+    return LoadPlan.load(Path(os.environ[PLAN_VARIABLE]))
+
+
+def _on(hook: EventHook, listener: Callable[..., None]) -> None:
+    hook.add_listener(listener)  # type: ignore[no-untyped-call]
+
+
+def _soon_ns(seconds: float) -> int:
+    return time.time_ns() + round(seconds * 1e9)
+
+
+def _end_with(parent: int) -> None:
+    """End when the process that started this one was killed: nobody would end it later."""
+    while os.getppid() == parent:
+        gevent.sleep(_LOOK_EVERY_S)
+    os._exit(75)

@@ -1,0 +1,61 @@
+"""A server that says yes to everything, after a while."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok"
+
+
+@dataclass
+class Answering:
+    """What it saw: the body of each request, in order; ``port`` is where it listens."""
+
+    host: str
+    delay_s: float
+    port: int = 0
+    bodies: list[bytes] = field(default_factory=list)
+    _up: threading.Event = field(default_factory=threading.Event)
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def serve(self) -> None:
+        server = await asyncio.start_server(self._serve, self.host, 0, backlog=1024)
+        self.port = server.sockets[0].getsockname()[1]
+        self._up.set()
+        await self._over.wait()
+        server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+                self.bodies.append(await reader.readexactly(length))
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
+                writer.write(OK)
+        writer.close()
+
+
+@contextmanager
+def answering(delay_s: float = 0.0, host: str = "127.0.0.1") -> Iterator[Answering]:
+    """Serve in a thread of its own."""
+    server = Answering(host, delay_s)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve()))
+    thread.start()
+    try:
+        assert server._up.wait(5)
+        yield server
+    finally:
+        loop.call_soon_threadsafe(server._over.set)
+        thread.join(5)
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0.05))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()

@@ -1,0 +1,224 @@
+"""Load processes: several share one schedule; what happens when they are stopped or killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from harness.ledger.records import Told
+from harness.ledger.stats import load_figures
+from harness.load.plan import LoadPlan
+from harness.load.process import events_sent, load_command
+from harness.load.reading import read_journals
+from harness.load.schedule import payload, payload_hash, schedule
+from harness.model import Status
+from tests.integration.answering import answering
+from tests.integration.conftest import Running, harness, loading, until
+
+RATE, SECONDS, SEED = 300.0, 3.0, 5
+
+
+def _plan(folder: Path, port: int) -> LoadPlan:
+    return LoadPlan(
+        host="127.0.0.1",
+        port=port,
+        path="/events",
+        body='{"producer": $producer, "sequence": $sequence, "payload": "$payload"}',
+        accepted=[202],
+        refused=[503],
+        timeout_s=10.0,
+        phases=[(RATE, SECONDS)],
+        producers=8,
+        payload_bytes=64,
+        max_in_flight=1000,
+        seed=SEED,
+        folder=str(folder),
+    )
+
+
+@contextmanager
+def _running(plan: LoadPlan) -> Iterator[subprocess.Popen[str]]:
+    """Start a load; whatever is left of it afterwards is killed."""
+    command = load_command(plan, limit_s=60)
+    load = subprocess.Popen(
+        command.argv,
+        env={**os.environ, **command.environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    family = []
+    try:
+        yield load
+        family = psutil.Process(load.pid).children() if load.poll() is None else []
+    finally:
+        load.kill()
+        load.communicate(timeout=10)
+        for process in family:
+            process.kill()
+
+
+def _until(sent: int, folder: Path) -> None:
+    deadline = time.monotonic() + 20
+    while events_sent(folder) < sent:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_several_processes_send_one_schedule_between_them(tmp_path: Path) -> None:
+    with answering() as server:
+        plan = replace(_plan(tmp_path, server.port), processes=3)
+        with _running(plan) as load:
+            assert load.wait(60) == 0
+    assert sorted(path.name for path in tmp_path.glob("*.bin")) == [
+        f"journal-{shard}.bin" for shard in range(3)
+    ]
+    journals = read_journals(tmp_path)
+    assert journals.complete, journals.why_incomplete
+    assert (journals.outcomes["status"] == Status.ACKED).all()
+    sent = {
+        (int(i["producer"]), int(i["sequence"])): (
+            int(i["scheduled_ns"]) - journals.start_ns,
+            int(i["payload_hash"]),
+        )
+        for i in journals.intents
+    }
+    planned = {
+        due[:2]: (due.due_ns, payload_hash(payload(SEED, due.producer, due.sequence, 64)))
+        for shard in range(3)
+        for due in schedule(plan.phases, plan.producers, shard, 3)
+    }
+    assert sent == planned
+    received = [json.loads(body) for body in server.bodies]
+    assert sorted((r["producer"], r["sequence"]) for r in received) == sorted(planned)
+    # As one process would: at the whole rate, evenly.
+    whole = [due.due_ns for due in schedule(plan.phases, plan.producers)]
+    assert np.array_equal(np.sort(journals.intents["scheduled_ns"]) - journals.start_ns, whole)
+    figures = load_figures(Told(journals.intents, journals.outcomes))
+    assert figures is not None
+    assert figures.rate_kept_per_s == pytest.approx(RATE, rel=0.02)
+
+
+def test_a_killed_worker_makes_the_journals_incomplete(tmp_path: Path) -> None:
+    with answering() as server:
+        plan = replace(_plan(tmp_path, server.port), processes=2)
+        with _running(plan) as load:
+            _until(200, tmp_path)
+            first, _ = psutil.Process(load.pid).children()
+            first.kill()
+            load.wait(60)
+    journals = read_journals(tmp_path)
+    assert not journals.complete
+    assert "was not closed by its load process" in journals.why_incomplete
+    assert RATE * SECONDS / 2 < len(journals.intents) < RATE * SECONDS
+    # Whatever the server got was in a journal before it was sent.
+    got = {(b["producer"], b["sequence"]) for b in map(json.loads, server.bodies)}
+    assert got <= {(int(i["producer"]), int(i["sequence"])) for i in journals.intents}
+
+
+def test_no_worker_outlives_its_killed_master(tmp_path: Path) -> None:
+    with answering() as server:
+        plan = replace(_plan(tmp_path, server.port), processes=2)
+        with _running(plan) as load:
+            _until(100, tmp_path)
+            workers = psutil.Process(load.pid).children()
+            assert len(workers) == 2
+            load.kill()
+            gone, alive = psutil.wait_procs(workers, timeout=5)
+            assert not alive
+            assert len(gone) == 2
+    assert not read_journals(tmp_path).complete
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_load_ends_in_order(tmp_path: Path, how: signal.Signals, processes: int) -> None:
+    """Nothing more is sent, what is in flight gets its outcome, and it does not look whole."""
+    with answering(delay_s=0.3) as server:
+        plan = replace(_plan(tmp_path, server.port), phases=[(RATE, 60.0)], processes=processes)
+        with _running(plan) as load:
+            _until(300, tmp_path)
+            load.send_signal(how)
+            asked = time.monotonic()
+            load.wait(20)
+            assert time.monotonic() - asked < 10
+    journals = read_journals(tmp_path)
+    assert not journals.complete
+    assert "was not closed by its load process" in journals.why_incomplete
+    assert len(journals.intents) == len(journals.outcomes) == len(server.bodies)
+    assert (journals.outcomes["status"] == Status.ACKED).all()
+
+
+def test_a_killed_load_loses_no_intent(tmp_path: Path) -> None:
+    with answering(delay_s=0.2) as server:
+        with _running(replace(_plan(tmp_path, server.port), phases=[(2000.0, 60.0)])) as load:
+            _until(3000, tmp_path)
+            load.send_signal(signal.SIGKILL)
+            load.wait(5)
+        time.sleep(0.3)
+        got = {(b["producer"], b["sequence"]) for b in map(json.loads, server.bodies)}
+    journals = read_journals(tmp_path)
+    assert not journals.complete
+    assert got <= {(int(i["producer"]), int(i["sequence"])) for i in journals.intents}
+    assert 0 < len(journals.outcomes) < len(journals.intents)
+
+
+def test_a_full_disk_ends_the_load_at_once(tmp_path: Path) -> None:
+    with answering() as server:
+        command = load_command(_plan(tmp_path, server.port), limit_s=60)
+        limited = ("bash", "-c", 'ulimit -f 1024; exec "$@"', "bash", *command.argv)
+        done = subprocess.run(
+            limited,
+            env={**os.environ, **command.environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 74, done.stderr
+    assert server.bodies == []
+
+
+def test_a_run_whose_load_comes_from_several_processes(project: Path) -> None:
+    done = harness(
+        *("run", "control-lossy", "--target", "channel", "--runtime", "local"),
+        *("--seed", "3", "--load-processes", "2", "--json", "-"),
+    )
+    (result,) = done.results()
+    assert done.code == 0, result["reason"]
+    # The prediction knows which ids two processes mint, and holds to the event.
+    assert result["counts"]["lost"] == result["predicted"]["lost"] > 0
+    (folder,) = (project / "results" / "runs").iterdir()
+    assert {path.name for path in folder.glob("*.bin")} >= {"journal-0.bin", "journal-1.bin"}
+
+
+def test_a_run_whose_load_lost_a_process_is_inconclusive(
+    project: Path, background: Callable[..., Running]
+) -> None:
+    running = background(
+        *("run", "control", "--target", "channel", "--runtime", "local", "--variant", "default"),
+        *("--seed", "3", "--load-processes", "2", "--json", "-"),
+    )
+    until(lambda: loading(project / "results" / "runs"))
+    workers = [
+        process
+        for process in running.named("locust")
+        if process.parent() in running.named("locust")
+    ]
+    assert len(workers) == 2
+    workers[0].kill()
+    done = running.end(120)
+    (result,) = done.results()
+    assert (done.code, result["verdict"]) == (7, "inconclusive")
+    assert "was not closed by its load process" in result["reason"]
