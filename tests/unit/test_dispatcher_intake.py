@@ -13,7 +13,6 @@ from targets.dispatcher.core import IntakeClosedError, RateLimitedError
 from targets.dispatcher.events import Event
 from targets.dispatcher.queues.protocol import QueueFullError, QueueUnsureError
 
-
 _ERRORS = {
     "full": QueueFullError(),
     "closed": IntakeClosedError(),
