@@ -15,6 +15,7 @@ from harness.kubernetes_cluster import machine
 from harness.kubernetes_cluster.configuration import (
     CONTROL_GROUP,
     LINK,
+    NETWORK,
     NODE_ADDRESS,
     PODS,
     SERVICES,
@@ -42,6 +43,9 @@ def lay(folder: Path) -> None:
     machine.run("ip", "link", "add", LINK, "type", "bridge")
     machine.run("ip", "address", "add", f"{NODE_ADDRESS}/32", "dev", LINK)
     machine.run("ip", "link", "set", LINK, "up")
+    # What is meant for a pod that has gone must not leave this machine by its default route.
+    machine.attempt("ip", "route", "delete", "unreachable", NETWORK)
+    machine.run("ip", "route", "add", "unreachable", NETWORK)
     _sysctl(SYSCTLS[0]).write_text("1", encoding="ascii")
     if machine.attempt("iptables", "-w", "-C", *_RULE)[0] != 0:
         machine.run("iptables", "-w", "-I", *_RULE)
@@ -69,8 +73,8 @@ def sweep(folder: Path) -> list[str]:
     """Take away all of it that is there; return a line for what could not be."""
     for place in (folder, RUN):
         unmount_below(place)
-    for _ in range(3):
-        machine.attempt("ip", "link", "delete", LINK)
+    machine.attempt("ip", "link", "delete", LINK)
+    machine.attempt("ip", "route", "delete", "unreachable", NETWORK)
     while machine.attempt("iptables", "-w", "-D", *_RULE)[0] == 0:
         pass
     for table in _TABLES:
