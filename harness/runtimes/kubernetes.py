@@ -409,7 +409,11 @@ class KubernetesSite:
         return None
 
     def stop(self, grace_s: float) -> Stopped:
-        """Scale the target down to nothing; its pod gets SIGTERM, the grace, then SIGKILL."""
+        """Scale the target down to nothing; its pod gets SIGTERM, the grace, then SIGKILL.
+
+        A grace of 0 is 1 s here: less would take the pod from the API before it has ended,
+        and a kubelet gives as much anyway.
+        """
         life = self._present()
         self._expected.add(TARGET)
         self._space.change_target(TARGET, manifests.scaled(0))
@@ -417,7 +421,7 @@ class KubernetesSite:
         if not self._pods.wait_for(lambda: self._pods.deleted_ns(pod) is not None, STOP_WITHIN_S):
             raise FaultError(f"pod {pod} was not deleted within {STOP_WITHIN_S:g} s")
         if round(grace_s) != self._grace():
-            self._space.delete_pod(pod, round(grace_s))
+            self._space.delete_pod(pod, max(1, round(grace_s)))
         return self._stopped(life, 0.0, grace_s)
 
     def _grace(self) -> int:
