@@ -202,10 +202,12 @@ class Dispatcher:
         if self.queue.survives_process:
             # A broker may have been asked already; its answer decides, not the shutdown.
             try:
-                await self.queue.put(item, timeout_s)
+                waited = await self.queue.put(item, timeout_s)
             except QueueFullError:
                 self.metrics.count("without_room")
                 raise
+            if waited:
+                self.metrics.count("without_room")
             return
         with contextlib.suppress(QueueFullError):
             await self.queue.put(item, 0)

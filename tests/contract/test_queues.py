@@ -177,7 +177,15 @@ def test_a_push_that_waits_gets_the_room_that_comes(backend: QueueSettings) -> N
         await asyncio.sleep(0.2)
         assert not waiting.done()
         await _drain(queue, 1 + WORKERS)
-        await asyncio.wait_for(waiting, 5)
+        assert await asyncio.wait_for(waiting, 5) is True, "it had to wait"
+
+    _run(backend, test)
+
+
+def test_a_push_that_finds_room_says_that_it_did_not_wait(backend: QueueSettings) -> None:
+    async def test(open_one: Opens) -> None:
+        queue = await open_one()
+        assert await queue.put(_item(0), 5) is False
 
     _run(backend, test)
 
@@ -187,8 +195,8 @@ def test_many_producers_at_once_never_exceed_the_capacity(backend: QueueSettings
         queue = await open_one()
         puts = [queue.put(_item(n), 0.5) for n in range(3 * CAPACITY)]
         outcomes = await asyncio.gather(*puts, return_exceptions=True)
-        accepted = {n for n, outcome in enumerate(outcomes) if outcome is None}
-        refused = [outcome for outcome in outcomes if outcome is not None]
+        accepted = {n for n, outcome in enumerate(outcomes) if isinstance(outcome, bool)}
+        refused = [outcome for outcome in outcomes if not isinstance(outcome, bool)]
         assert all(isinstance(outcome, QueueFullError) for outcome in refused)
         assert CAPACITY <= len(accepted) <= CAPACITY + WORKERS
         assert set(await _drain(queue, len(accepted))) == accepted

@@ -74,14 +74,14 @@ class RedisQueue:
         except RedisError as error:
             raise OSError(f"Redis does not answer: {error}") from None
 
-    async def put(self, item: Accepted, timeout_s: float) -> None:
+    async def put(self, item: Accepted, timeout_s: float) -> bool:
         """Add an event, waiting for room.
 
         Of those that wait, one at a time asks the server, in the order of arrival.
         """
         data = item.to_bytes()
         if not self._turn.locked() and await self._added(data):
-            return
+            return False
         deadline = time.monotonic() + timeout_s
         try:
             async with asyncio.timeout(timeout_s):
@@ -95,6 +95,7 @@ class RedisQueue:
                 await asyncio.sleep(ROOM_POLL_S)
         finally:
             self._turn.release()
+        return True
 
     async def close(self) -> None:
         """Disconnect."""

@@ -26,10 +26,11 @@ class ChannelQueue:
     async def open(self) -> None:
         """Do nothing: memory is there."""
 
-    async def put(self, item: Accepted, timeout_s: float) -> None:
+    async def put(self, item: Accepted, timeout_s: float) -> bool:
         """Add an event, waiting for room in the order of arrival."""
         # Locked while anybody waits, too.
-        if not self._room.locked():
+        full = self._room.locked()
+        if not full:
             await self._room.acquire()
         elif not timeout_s:
             raise QueueFullError
@@ -41,6 +42,7 @@ class ChannelQueue:
             except TimeoutError:
                 raise QueueFullError from None
         self._queue.put_nowait(item)
+        return full
 
     async def take(self) -> Delivery:
         """Take the oldest event."""

@@ -115,9 +115,9 @@ class KafkaQueue:
             asyncio.create_task(self._poll_producer()),
         ]
 
-    async def put(self, item: Accepted, timeout_s: float) -> None:
+    async def put(self, item: Accepted, timeout_s: float) -> bool:
         """Produce an event and wait for the delivery report."""
-        await self._room(timeout_s)
+        waited = await self._room(timeout_s)
         reported: asyncio.Future[None] = self._loop.create_future()
         self._producing += 1
         self._reports_due.set()
@@ -136,6 +136,7 @@ class KafkaQueue:
             raise QueueUnsureError(str(error)) from None
         # The event may go out whatever becomes of this task; its report is passed on then too.
         await reported
+        return waited
 
     async def take(self) -> Delivery:
         """Take the next event that was consumed."""
@@ -237,10 +238,10 @@ class KafkaQueue:
 
     # Producing.
 
-    async def _room(self, timeout_s: float) -> None:
-        """Wait for room; those that wait are served in the order of arrival."""
+    async def _room(self, timeout_s: float) -> bool:
+        """Wait for room, in the order of arrival, and return whether that was needed."""
         if not self._turn.locked() and self._has_room():
-            return
+            return False
         deadline = time.monotonic() + timeout_s
         try:
             async with asyncio.timeout(timeout_s):
@@ -251,6 +252,7 @@ class KafkaQueue:
                         await asyncio.sleep(ROOM_POLL_S)
         except TimeoutError:
             raise QueueFullError from None
+        return True
 
     def _has_room(self) -> bool:
         waiting = self._waiting()

@@ -46,8 +46,8 @@ class Queue(Protocol):
             OSError: the backend is not there (yet).
         """
 
-    async def put(self, item: Accepted, timeout_s: float) -> None:
-        """Add an event, waiting for room.
+    async def put(self, item: Accepted, timeout_s: float) -> bool:
+        """Add an event, waiting for room, and return whether it had to wait.
 
         Raises:
             QueueFullError: no room within ``timeout_s``; nothing was added.
