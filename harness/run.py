@@ -413,8 +413,10 @@ class _Story:
     def collect(self) -> None:
         """Save what was persisted, as read, before anything is concluded from it."""
         with self._timed("collect"):
-            self.auditor.collect().save(self.folder)
+            # Marks first: where a target still works, as after an interrupt, what is marked
+            # as persisted by then is among the rows.
             save_marks(self.folder)
+            self.auditor.collect().save(self.folder)
         self.facts.collected = True
         self.facts.predicted = self.ask.cell.experiment.predict(self._observed())
 
