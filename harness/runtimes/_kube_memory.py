@@ -15,10 +15,13 @@ _WITH_SWAP = "memory.memsw.limit_in_bytes"
 
 
 def read(folder: Path) -> Memory:
-    """Return limit and use of a group, and the kernel's count of OOM kills since it booted."""
+    """Return limit and use of a group, and the kernel's count of OOM kills since it booted.
+
+    Files that are only cached do not count: the kernel gives them up before it kills.
+    """
     limit_name, used_name = _PLAIN if (folder / _PLAIN[0]).exists() else _TOGETHER
     used = _number(folder / used_name) or 0
-    return Memory(_number(folder / limit_name), used, oom_kills())
+    return Memory(_number(folder / limit_name), max(0, used - _cached(folder)), oom_kills())
 
 
 def limit(folder: Path, limit_bytes: int) -> None:
@@ -51,6 +54,16 @@ def oom_kills() -> int:
         if name == "oom_kill":
             return int(value)
     return 0
+
+
+def _cached(folder: Path) -> int:
+    """Return the bytes of files that are cached in a group of either version."""
+    lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+    numbers = {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
+    return sum(
+        numbers.get(f"total_{name}", numbers.get(name, 0))
+        for name in ("active_file", "inactive_file")
+    )
 
 
 def _number(path: Path) -> int | None:
