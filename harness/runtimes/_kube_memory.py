@@ -17,7 +17,8 @@ _WITH_SWAP = "memory.memsw.limit_in_bytes"
 def read(folder: Path) -> Memory:
     """Return limit and use of a group, and the kernel's count of OOM kills since it booted.
 
-    Files that are only cached do not count: the kernel gives them up before it kills.
+    Files that are cached and not in use do not count, as a kubelet counts: the kernel gives
+    them up before it kills. Those in use do: without them the target thrashes, and lives on.
     """
     limit_name, used_name = _PLAIN if (folder / _PLAIN[0]).exists() else _TOGETHER
     used = _number(folder / used_name) or 0
@@ -57,13 +58,10 @@ def oom_kills() -> int:
 
 
 def _cached(folder: Path) -> int:
-    """Return the bytes of files that are cached in a group of either version."""
+    """Return the bytes of files that a group of either version holds and does not use."""
     lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
     numbers = {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
-    return sum(
-        numbers.get(f"total_{name}", numbers.get(name, 0))
-        for name in ("active_file", "inactive_file")
-    )
+    return numbers.get("total_inactive_file", numbers.get("inactive_file", 0))
 
 
 def _number(path: Path) -> int | None:
