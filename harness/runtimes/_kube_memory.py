@@ -17,12 +17,12 @@ _WITH_SWAP = "memory.memsw.limit_in_bytes"
 def read(folder: Path) -> Memory:
     """Return limit and use of a group, and the kernel's count of OOM kills since it booted.
 
-    Files that are cached and not in use do not count, as a kubelet counts: the kernel gives
-    them up before it kills. Those in use do: without them the target thrashes, and lives on.
+    Cached files count as used, as on every other runtime. A limit that left no room for them
+    would make the target thrash: it fails its readiness probe, gets no more events and lives.
     """
     limit_name, used_name = _PLAIN if (folder / _PLAIN[0]).exists() else _TOGETHER
     used = _number(folder / used_name) or 0
-    return Memory(_number(folder / limit_name), max(0, used - _cached(folder)), oom_kills())
+    return Memory(_number(folder / limit_name), used, oom_kills())
 
 
 def limit(folder: Path, limit_bytes: int) -> None:
@@ -55,13 +55,6 @@ def oom_kills() -> int:
         if name == "oom_kill":
             return int(value)
     return 0
-
-
-def _cached(folder: Path) -> int:
-    """Return the bytes of files that a group of either version holds and does not use."""
-    lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
-    numbers = {name: int(value) for name, _, value in (line.partition(" ") for line in lines)}
-    return numbers.get("total_inactive_file", numbers.get("inactive_file", 0))
 
 
 def _number(path: Path) -> int | None:
