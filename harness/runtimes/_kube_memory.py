@@ -17,8 +17,7 @@ _WITH_SWAP = "memory.memsw.limit_in_bytes"
 def read(folder: Path) -> Memory:
     """Return limit and use of a group, and the kernel's count of OOM kills since it booted.
 
-    Cached files count as used, as on every other runtime. A limit that left no room for them
-    would make the target thrash: it fails its readiness probe, gets no more events and lives.
+    Cached files count as used, as on the Docker runtime.
     """
     limit_name, used_name = _PLAIN if (folder / _PLAIN[0]).exists() else _TOGETHER
     used = _number(folder / used_name) or 0
