@@ -15,7 +15,10 @@ _WITH_SWAP = "memory.memsw.limit_in_bytes"
 
 
 def read(folder: Path) -> Memory:
-    """Return limit and use of a group, and the kernel's count of OOM kills since it booted."""
+    """Return limit and use of a group, and the kernel's count of OOM kills since it booted.
+
+    Cached files count as used, as on the Docker runtime.
+    """
     limit_name, used_name = _PLAIN if (folder / _PLAIN[0]).exists() else _TOGETHER
     used = _number(folder / used_name) or 0
     return Memory(_number(folder / limit_name), used, oom_kills())
