@@ -108,7 +108,7 @@ def _report(found: Mapping[int, list[Measured]], rounds: int) -> Report:
         rows,
         [
             at_most("MiB for a run of 1 million events", most[MILLION], MOST_MIB),
-            at_most("MiB more for each further million", growth, 100),
+            at_most("MiB more for each further million, to be flat", growth, 10),
         ],
     )
 

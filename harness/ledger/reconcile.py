@@ -29,8 +29,9 @@ from harness.ledger.records import ROW, Held, Ledger, Records, Told
 from harness.ledger.space import NOWHERE, Flags, Places, Ranks, Space, chunks, indices
 from harness.model import Counts
 
-# Events from which on compiled loops are worth loading them (about a second).
-COMPILED_FROM = 1_000_000
+# Events from which on compiled loops are worth the second and the 60 MiB that loading them
+# takes: NumPy needs as long for some ten million.
+COMPILED_FROM = 5_000_000
 
 # What a producer was told, ordered by what binds most: when one event has two outcomes, a
 # yes was promised, and a silence may have had an effect; only a lone refusal is a refusal.
