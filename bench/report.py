@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -150,6 +151,7 @@ def median(values: Sequence[float]) -> float:
 
 def at_least(text: str, measured: float | None, bound: float) -> Goal:
     """Return a goal that holds from a bound on."""
+    measured = _known(measured)
     met = measured is not None and measured >= bound
     short = bound / measured if measured and not met else None
     return Goal(f"{text} ≥ {bound:g}", measured, met, _rounded(short))
@@ -157,9 +159,15 @@ def at_least(text: str, measured: float | None, bound: float) -> Goal:
 
 def at_most(text: str, measured: float | None, bound: float) -> Goal:
     """Return a goal that holds up to a bound."""
+    measured = _known(measured)
     met = measured is not None and measured <= bound
     short = measured / bound if measured and not met else None
     return Goal(f"{text} ≤ {bound:g}", measured, met, _rounded(short))
+
+
+def _known(measured: float | None) -> float | None:
+    """Return None for what was not measured: the median of nothing is not a number."""
+    return None if measured is None or math.isnan(measured) else measured
 
 
 def _rounded(value: float | None) -> float | None:
