@@ -1,8 +1,10 @@
-"""The journalled open load beside load generators without a journal, one core each side.
+"""The journalled open load beside load generators without a journal, and on several cores.
 
-The server is nginx with one worker on core 0; each contender runs on core 1. Ours is asked
-for more than it can do, and must have journalled every event; then for fixed rates, to see
-how well these are kept.
+The server is nginx. For the peers it has core 0 and each contender core 1; ours is asked for
+more than it can do, and must have journalled every event. Then for fixed rates, to see how
+well these are kept. Then from two processes: on two cores the server takes its share of both,
+so it is measured with that share the same (one process and one worker of the server on one
+core, two and two on two), and beside one process that had a core for itself.
 """
 
 from __future__ import annotations
@@ -10,15 +12,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from bench import tools
+from bench.pieces import Found, Piece, Round, Say
 from bench.report import Goal, Report, Row, at_least, at_most, median
 from harness.ledger.records import Told
 from harness.ledger.stats import load_figures
@@ -31,17 +38,18 @@ from harness.target import Http
 NAME = "load"
 SECONDS = 5
 CONNECTIONS = 64
-EVENTS = 100_000
+EVENTS = 150_000
 RATES = (200, 2_000, 10_000)
-SERVER, CLIENT = ("taskset", "-c", "0"), ("taskset", "-c", "1")
+CORE_0, CORE_1, BOTH = "0", "1", "0,1"
+_CLIENT = ("taskset", "-c", CORE_1)
 _NGINX = """
-worker_processes 1; daemon off; pid {folder}/pid; error_log stderr crit;
+worker_processes {workers}; daemon off; pid {folder}/pid; error_log stderr crit;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 1000000000;
   client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
   uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
-  server {{ listen 127.0.0.1:{port} backlog=4096; location / {{ return 202 "{{}}"; }} }}
+  server {{ listen 127.0.0.1:{port} backlog=4096 reuseport; location / {{ return 202 "{{}}"; }} }}
 }}
 """
 _BODY = '{"producer": 1, "sequence": 1, "key": "1", "payload": "' + "x" * 64 + '"}'
@@ -64,40 +72,130 @@ wrk.headers["Content-Type"] = "application/json"
 """
 
 
-def run(rounds: int, say: Callable[[str], None]) -> Report:
-    """Let each contender send as fast as it can, in turn; then ours at fixed rates."""
-    ways: dict[str, Callable[[str], float]] = {
-        "lossmeter, journalled": _ours,
-        "Locust FastHttpUser": _fast,
-        **{name: way for name, way in _OTHERS.items() if tools.found(name)},
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running nginx; ``url`` is asked."""
+
+    url: str
+    process: psutil.Process
+
+    def cpu_s(self) -> float:
+        """Return the processor seconds that its workers took so far."""
+        times = [worker.cpu_times() for worker in self.process.children()]
+        return sum(each.user + each.system for each in times)
+
+
+def _peers(say: Say) -> Round:
+    """Let each contender send as fast as it can, in turn."""
+    found = {}
+    with _nginx(CORE_0) as server:
+        for name, way in {OURS: _ours, FAST: _fast, **_OTHERS}.items():
+            if name in {OURS, FAST} or tools.found(name):
+                say(name)
+                found[name] = way(server.url)
+    return found
+
+
+def _rates(say: Say) -> Round:
+    """Ask for fixed rates, with as many connections as they may take."""
+    found = {}
+    with _nginx(CORE_0) as server:
+        for rate in RATES:
+            say(f"{rate}/s")
+            found[str(rate)] = _load(server.url, rate, SECONDS, 256)
+    return found
+
+
+def _cores(say: Say) -> Round:
+    """Send from one process and from two, with the server beside them or apart."""
+    found = {}
+    for name, cores, processes, server_cores in CORES:
+        say(name)
+        with _nginx(server_cores, processes) as server:
+            with _costs() as start:
+                _load(server.url, 100, 0.1, CONNECTIONS, cores, processes)
+            before_s = server.cpu_s()
+            with _costs() as load:
+                rate = _ours(server.url, cores, processes)
+            server_s = server.cpu_s() - before_s
+        costs_s = [server_s, *(load[n] - start[n] for n in (0, 1))]
+        found[name] = [rate, *(each / EVENTS for each in costs_s)]
+    return found
+
+
+@contextmanager
+def _costs() -> Iterator[list[float]]:
+    """Yield what will hold the processor seconds, user's and system's, of what is run."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    costs: list[float] = []
+    yield costs
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    costs += [after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime]
+
+
+OURS, FAST = "lossmeter, journalled", "Locust FastHttpUser"
+APART, BESIDE = "1 process, server on the other core", "1 process, server on the same core"
+TWO = "2 processes, server on the same two cores"
+CORES = (
+    (APART, CORE_1, 1, CORE_0),
+    (BESIDE, CORE_1, 1, CORE_1),
+    (TWO, BOTH, 2, BOTH),
+)
+PIECES = {"peers": Piece(_peers), "rates": Piece(_rates, 3), "cores": Piece(_cores)}
+
+
+def report(found: Found) -> Report:
+    """Return what each contender reached, and how far two processes get."""
+    rates = {name: median([r[name] for r in found["peers"]]) for name in found["peers"][0]}
+    kept = {rate: [each[str(rate)] for each in found["rates"]] for rate in RATES}
+    cores = {
+        name: [median(each) for each in zip(*(r[name] for r in found["cores"]), strict=True)]
+        for name, *_ in CORES
     }
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    with _nginx() as url:
-        for number in range(rounds):
-            for name, way in ways.items():
-                say(f"round {number + 1} of {rounds}: {name}")
-                found[name].append(way(url))
-        kept = {rate: [_kept(url, rate) for _ in range(min(rounds, 3))] for rate in RATES}
-    rates = {name: median(each) for name, each in found.items()}
-    ours = rates["lossmeter, journalled"]
+    ours = rates[OURS]
     rows = [
-        Row(name, "POST", round(rate), "requests/s", ours / rate) for name, rate in rates.items()
+        Row(name, "POST from core 1", round(rate), "requests/s", ours / rate)
+        for name, rate in rates.items()
     ]
+    rows += [
+        Row(name, "journalled", round(rate), "requests/s", cores[TWO][0] / rate, _spent(costs_s))
+        for name, (rate, *costs_s) in cores.items()
+    ]
+    _, server_s, user_s, system_s = cores[TWO]
+    load_s = user_s + system_s
     return Report(
         NAME,
-        "Load from one core",
-        f"{CONNECTIONS} connections to nginx on the other core.",
-        rounds,
+        "Load from one core and from two",
+        f"{CONNECTIONS} connections to nginx. Where two processes send, an event takes the load "
+        f"{load_s * 1e6:.1f} µs of a core, {system_s / load_s:.0%} of it in the system, and the "
+        f"server {server_s * 1e6:.1f} µs of the same cores: with the server elsewhere, "
+        f"{(load_s + server_s) / load_s:.2f} times as many would be sent.",
+        len(found["peers"]),
         rows,
         [
-            at_least("times FastHttpUser", ours / rates["Locust FastHttpUser"], 3),
+            at_least("times FastHttpUser", ours / rates[FAST], 3),
             *(_ahead(name, ours, rates.get(name)) for name in ("k6", "vegeta")),
             *(
                 at_most(f"% off the asked {rate}/s", _worst(rate, each), 1)
                 for rate, each in kept.items()
             ),
+            at_least(
+                "times one process, the server on the same cores",
+                cores[TWO][0] / cores[BESIDE][0],
+                1.7,
+            ),
+            at_least(
+                "times one process that had the server on another core",
+                cores[TWO][0] / cores[APART][0],
+                1.7,
+            ),
         ],
     )
+
+
+def _spent(costs_s: Sequence[float]) -> str:
+    server, user, system = (each * 1e6 for each in costs_s)
+    return f"µs of a core for each: load {user:.1f} + system {system:.1f}, server {server:.1f}"
 
 
 def _ahead(name: str, ours: float, other: float | None) -> Goal:
@@ -109,18 +207,21 @@ def _worst(rate: float, kept: list[float]) -> float:
 
 
 @contextmanager
-def _nginx() -> Iterator[str]:
+def _nginx(cores: str, workers: int = 1) -> Iterator[Server]:
     program = tools.found("nginx")
     if program is None:
         raise RuntimeError("nginx is missing; bring it with `python -m bench.tools`")
     (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}/events"
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "nginx.conf"
-        config.write_text(_NGINX.format(folder=folder, port=port), encoding="utf-8")
-        server = subprocess.Popen([*SERVER, program, "-c", str(config), "-p", folder])
+        text = _NGINX.format(folder=folder, port=port, workers=workers)
+        config.write_text(text, encoding="utf-8")
+        command = ("taskset", "-c", cores, program, "-c", str(config), "-p", folder)
+        server = subprocess.Popen(command)
         try:
-            _until_there(f"http://127.0.0.1:{port}/events")
-            yield f"http://127.0.0.1:{port}/events"
+            _until_there(url)
+            yield Server(url, psutil.Process(server.pid))
         finally:
             server.terminate()
             server.wait()
@@ -139,15 +240,19 @@ def _until_there(url: str) -> None:
     raise RuntimeError(f"nothing answers at {url}")
 
 
-def _ours(url: str) -> float:
-    return _load(url, 100_000.0, EVENTS / 100_000, CONNECTIONS)
+def _ours(url: str, cores: str = CORE_1, processes: int = 1) -> float:
+    """Ask for more than can be done."""
+    return _load(url, 100_000.0, EVENTS / 100_000, CONNECTIONS, cores, processes)
 
 
-def _kept(url: str, rate_per_s: float) -> float:
-    return _load(url, rate_per_s, SECONDS, 256)
-
-
-def _load(url: str, rate_per_s: float, seconds: float, most: int) -> float:
+def _load(  # noqa: PLR0913, PLR0917 - what a load consists of
+    url: str,
+    rate_per_s: float,
+    seconds: float,
+    most: int,
+    cores: str = CORE_1,
+    processes: int = 1,
+) -> float:
     """Carry out a load, check that every event was journalled, and return the rate."""
     http = Http()
     with tempfile.TemporaryDirectory() as folder:
@@ -165,9 +270,10 @@ def _load(url: str, rate_per_s: float, seconds: float, most: int) -> float:
             max_in_flight=most,
             seed=1,
             folder=folder,
+            processes=processes,
         )
         command = load_command(plan, 60)
-        _quietly([*CLIENT, *command.argv], command.environment)
+        _quietly(["taskset", "-c", cores, *command.argv], command.environment)
         journals = read_journals(Path(folder))
         planned = round(rate_per_s * seconds)
         if not journals.complete or len(journals.outcomes) != planned:
@@ -185,7 +291,7 @@ def _fast(url: str) -> float:
         users = str(CONNECTIONS)
         _quietly(
             [
-                *(*CLIENT, sys.executable, "-m", "locust", "-f", str(file), "--headless"),
+                *(*_CLIENT, sys.executable, "-m", "locust", "-f", str(file), "--headless"),
                 *("--users", users, "--spawn-rate", users, "--run-time", f"{SECONDS}s"),
                 *("--host", url.removesuffix("/events"), "--json-file", f"{folder}/out"),
                 "--only-summary",
@@ -204,7 +310,7 @@ def _k6(url: str) -> float:
         out = Path(folder) / "out.json"
         _quietly(
             [
-                *(*CLIENT, str(tools.found("k6")), "run", "--quiet", "--vus", str(CONNECTIONS)),
+                *(*_CLIENT, str(tools.found("k6")), "run", "--quiet", "--vus", str(CONNECTIONS)),
                 *("--duration", f"{SECONDS}s", "--summary-export", str(out)),
                 *("-e", f"URL={url}", f"{folder}/k6.js"),
             ],
@@ -224,7 +330,7 @@ def _vegeta(url: str) -> float:
         hits = f"{folder}/hits"
         _quietly(
             [
-                *(*CLIENT, vegeta, "attack", "-rate", "0", "-max-workers", str(CONNECTIONS)),
+                *(*_CLIENT, vegeta, "attack", "-rate", "0", "-max-workers", str(CONNECTIONS)),
                 *("-duration", f"{SECONDS}s", "-targets", str(targets), "-output", hits),
             ],
             {"GOMAXPROCS": "1"},
@@ -238,7 +344,7 @@ def _wrk(url: str) -> float:
         script = Path(folder) / "post.lua"
         script.write_text(_WRK, encoding="utf-8")
         connections = ("-t", "1", "-c", str(CONNECTIONS), "-d", f"{SECONDS}s", "-s", str(script))
-        text = _quietly([*CLIENT, str(tools.found("wrk")), *connections, url], tools.environment())
+        text = _quietly([*_CLIENT, str(tools.found("wrk")), *connections, url], tools.environment())
     match = re.search(r"Requests/sec:\s*([\d.]+)", text)
     if match is None:
         raise RuntimeError(f"wrk said: {text}")

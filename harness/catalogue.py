@@ -211,6 +211,16 @@ def cells(
     ]
 
 
+def with_load_pods(cell: Cell, pods: int) -> Cell:
+    """Return the same run with its load sent from so many pods of the target's cluster.
+
+    Raises:
+        UsageError: there may not be so many.
+    """
+    load = replace(cell.variant.load, processes=pods, pods=True)
+    return replace(cell, variant=replace(cell.variant, load=load))
+
+
 def with_load_processes(cell: Cell, processes: int, listen: Address | None) -> Cell:
     """Return the same run with its load sent from so many processes.
 

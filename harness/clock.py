@@ -41,3 +41,15 @@ class ClockWatch:
         if self._offset_ns is not None:
             self.jump_ns = max(self.jump_ns, abs(offset_ns - self._offset_ns))
         self._offset_ns = offset_ns
+
+
+def difference_ns(looks: list[tuple[int, int]]) -> int:
+    """Return how far another machine's clock is ahead, by the quickest of several looks.
+
+    Args:
+        looks: pairs of how long a look took and what it showed, in nanoseconds.
+
+    A look is off by half of its duration at most; a difference within that is none.
+    """
+    took_ns, seen_ns = min(looks, default=(0, 0))
+    return seen_ns if abs(seen_ns) > took_ns // 2 else 0

@@ -66,6 +66,7 @@ class Load:
         processes: how many load processes share the schedule, each taking every n-th event.
         listen: ``host:port`` where they report when they are started on other machines;
             they reach the target at that host. Empty when they are started here.
+        pods: they are started as pods of the cluster that runs the target.
     """
 
     phases: tuple[Phase, ...]
@@ -74,6 +75,7 @@ class Load:
     max_in_flight: int = 1500
     processes: int = 1
     listen: str = ""
+    pods: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.processes <= MAX_LOAD_PROCESSES:

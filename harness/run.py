@@ -26,7 +26,7 @@ from harness.experiment import Observed, PlannedFault, Variant
 from harness.facts import Facts
 from harness.judge import judge_run
 from harness.load.plan import LoadPlan
-from harness.load.process import events_sent, load_command
+from harness.load.process import IN_POD, events_sent, load_command, pod_command
 from harness.load.tally import Tally
 from harness.marks import FOLDER as SHARED
 from harness.marks import save_marks
@@ -35,7 +35,7 @@ from harness.monitor.watch import Monitor, Watch, addresses
 from harness.narrator import Narrator, Progress
 from harness.probe import HealthProbe
 from harness.result import Result
-from harness.runtime import HelperProcess, Order, RunningSite, Runtime, in_service
+from harness.runtime import HelperProcess, LoadInPods, Order, RunningSite, Runtime, in_service
 from harness.service import Service
 from harness.services.toxiproxy import Proxies
 from harness.site import Startable
@@ -226,6 +226,7 @@ class _Story:
             disks=disks_of(self.ask.cell),
             instances=self.ask.cell.variant.instances,
             **_graces(self.ask.cell.variant),
+            load_pods=load.processes if (load := self.ask.cell.variant.load).pods else 0,
             proxy=self.services.get(PROXY),
             proxy_control=_proxies,
             settings=self.ask.cell.environment(),
@@ -275,9 +276,15 @@ class _Story:
                 f"waiting for {load.processes} load processes: start `harness load-worker "
                 f"{load.listen}` where the load is to come from"
             )
+        port, listen, several = address.port or 80, load.listen, self.ask.cell.variant.instances > 1
+        if load.pods:
+            master, reached = self._place_of_pods()
+            host, port = reached.host, reached.port
+            # The cluster itself chooses among the instances.
+            listen, several = str(master), False
         plan = LoadPlan(
             host=host,
-            port=address.port or 80,
+            port=port,
             path=http.events,
             body=http.body,
             accepted=list(http.accepted),
@@ -288,13 +295,24 @@ class _Story:
             payload_bytes=load.payload_bytes,
             max_in_flight=load.max_in_flight,
             processes=load.processes,
-            listen=load.listen,
+            listen=listen,
             seed=self.ask.seed,
             folder=str(self.folder),
-            in_service=str(in_service(self.folder)) if self.ask.cell.variant.instances > 1 else "",
+            in_service=str(in_service(self.folder)) if several else "",
         )
         command = load_command(plan, self._load_limit_s())
-        return self.site.helper("load", command.argv, command.environment)
+        helper = self.site.helper("load", command.argv, command.environment)
+        if load.pods and isinstance(self.site, LoadInPods):
+            worker = pod_command(Address.parse(listen), IN_POD)
+            self.site.start_load_pods(worker.argv, worker.environment, str(IN_POD))
+        return helper
+
+    def _place_of_pods(self) -> tuple[Address, Address]:
+        if not isinstance(self.site, LoadInPods):
+            raise UsageError(
+                f"runtime {self.ask.runtime.name} runs no pods for the load; leave out --load-pods"
+            )
+        return self.site.load_place()
 
     def _load_limit_s(self) -> float:
         """Return a bound on the load's process, for when the target never answers."""
@@ -303,7 +321,8 @@ class _Story:
         return cell.variant.load.duration_s + timeouts_s + self._load_start_within_s()
 
     def _load_start_within_s(self) -> float:
-        return ELSEWHERE_WITHIN_S if self.ask.cell.variant.load.listen else LOAD_START_WITHIN_S
+        load = self.ask.cell.variant.load
+        return ELSEWHERE_WITHIN_S if load.listen or load.pods else LOAD_START_WITHIN_S
 
     def _load_began(self, load: HelperProcess) -> float:
         """Wait for the first event and return the monotonic time of it."""
@@ -394,8 +413,10 @@ class _Story:
     def collect(self) -> None:
         """Save what was persisted, as read, before anything is concluded from it."""
         with self._timed("collect"):
-            self.auditor.collect().save(self.folder)
+            # Marks first: where a target still works, as after an interrupt, what is marked
+            # as persisted by then is among the rows.
             save_marks(self.folder)
+            self.auditor.collect().save(self.folder)
         self.facts.collected = True
         self.facts.predicted = self.ask.cell.experiment.predict(self._observed())
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from harness.model import Address
 from harness.service import Service
@@ -32,6 +32,7 @@ class Order:
         grace_s: what an instance is given to end, where that must be said beforehand: the
             grace of the run's own faults, if they have one.
         pre_stop_s: seconds of it before SIGTERM, likewise.
+        load_pods: how many load processes will run as pods; 0 when the load comes from here.
         probe: builds the health probe for a base URL.
         say: called with one short line per step.
     """
@@ -50,6 +51,7 @@ class Order:
     instances: int = 1
     grace_s: float = 30.0
     pre_stop_s: float = 0.0
+    load_pods: int = 0
 
 
 def in_service(folder: Path) -> Path:
@@ -91,6 +93,29 @@ class RunningSite(Site, Protocol):
         self, name: str, argv: Sequence[str], environment: Mapping[str, str]
     ) -> HelperProcess:
         """Start a process of the harness's own, logged and cleaned up like the rest."""
+
+
+@runtime_checkable
+class LoadInPods(RunningSite, Protocol):
+    """A site that can run load processes beside the target."""
+
+    def load_place(self) -> tuple[Address, Address]:
+        """Return where they find their master on this machine, and where they find the target.
+
+        Raises:
+            UnavailableError: they cannot reach this machine.
+        """
+
+    def start_load_pods(
+        self, arguments: Sequence[str], environment: Mapping[str, str], folder: str
+    ) -> None:
+        """Start as many as the order says.
+
+        Args:
+            arguments: for Locust.
+            environment: for each.
+            folder: inside, that each may write its journal to.
+        """
 
 
 class Runtime(Protocol):

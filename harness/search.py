@@ -198,6 +198,7 @@ EXPERIMENT = Experiment(
                 phases=(Phase({rate_per_s!r}, {duration_s!r}),),
                 producers={producers!r},
                 payload_bytes={payload_bytes!r},
+                processes={processes!r},
             ),
             (
                 PlannedFault(
@@ -233,6 +234,7 @@ def save(asked: Search, cell: Cell, step: str, lost: int) -> Path:
         duration_s=load.duration_s,
         producers=load.producers,
         payload_bytes=load.payload_bytes,
+        processes=load.processes,
         settings=dict(cell.variant.settings),
         bounds=BOUNDS,
     )

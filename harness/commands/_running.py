@@ -96,12 +96,11 @@ def run_all(
 
 def _draw(folder: Path, narrator: ConsoleNarrator) -> None:
     """Draw the page of a run; that it cannot be drawn does not change the verdict."""
-    from harness.errors import HarnessError
     from harness.report.page import save_run_page
 
     try:
         page = save_run_page(folder)
-    except HarnessError as error:
-        narrator.say(f"no page: {error}")
+    except Exception as error:  # noqa: BLE001 - not even a defect may cost the runs that follow
+        narrator.say(f"no page, {type(error).__name__}: {error}")
     else:
         narrator.say(f"page: {shown_path(page)}")

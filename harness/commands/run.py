@@ -80,6 +80,12 @@ def run(
             "HOST:PORT`; HOST is this machine's address, where they reach the target as well.",
         ),
     ] = None,
+    load_pods: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Kubernetes: send the load from so many pods, one journal each."
+        ),
+    ] = None,
     gate: Annotated[
         bool, typer.Option("--gate", help="Also write JUnit XML, and tell GitHub Actions.")
     ] = False,
@@ -98,7 +104,7 @@ def run(
 
     Everything is saved under results/runs/ before it is judged.
     """
-    from harness.catalogue import Catalogue, cells, with_load_processes
+    from harness.catalogue import Catalogue, cells, with_load_pods, with_load_processes
 
     check_json(json_file)
     use_cluster(kubeconfig, context, allow_context)
@@ -114,6 +120,13 @@ def run(
         listen = _listen(load_listen)
         processes = 1 if load_processes is None else load_processes
         asked = [with_load_processes(cell, processes, listen) for cell in asked]
+    if load_pods is not None:
+        if runtime != "kubernetes" or load_processes is not None or load_listen is not None:
+            raise UsageError(
+                "--load-pods is for --runtime kubernetes, without --load-processes and "
+                "--load-listen: pods are processes of a cluster"
+            )
+        asked = [with_load_pods(cell, load_pods) for cell in asked]
     if gate and (repeat is not None or until_decided):
         raise UsageError(
             "--gate judges each cell by one run: leave out --repeat and --until-decided, "

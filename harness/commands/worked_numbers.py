@@ -36,6 +36,9 @@ def worked_numbers(
         str, typer.Option(metavar="auto|local|docker", help="Where servers and targets run.")
     ] = "auto",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Fixes the events sent.")] = SEED,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="Take the newest N runs of each; make none.")
+    ] = False,
 ) -> None:
     """Run what shows the worked numbers of the analysis, and write results/worked-numbers.md.
 
@@ -44,12 +47,15 @@ def worked_numbers(
     """
     from harness.admission import check
     from harness.catalogue import Catalogue
-    from harness.report.worked import worked_table
     from harness.worked import FILE, cell_of, read_numbers
 
     catalogue = Catalogue.here()
     numbers = read_numbers(catalogue.root / "experiments" / FILE)
     chosen = runtime_named(runtime)
+    if recorded:
+        known = _newest(catalogue.runs, chosen.name)
+        told = _rows(numbers, catalogue, lambda _: None, lambda cell: _of(cell, known)[:repeat])
+        raise typer.Exit(_show(catalogue, told, f"harness {NAME} --recorded", chosen.name))
     found = [cell_of(number, catalogue) for number in numbers]
     ready = [each for each in found if not isinstance(each, str) and check(each, chosen) is None]
     prepare(chosen, ready)
@@ -63,10 +69,38 @@ def worked_numbers(
         return done
 
     told = _rows(numbers, catalogue, lambda cell: check(cell, chosen), run)
-    OUT.print(worked_table(told))
     options = "".join(f" {name} {value}" for name, value in _told(repeat, seed))
-    _save(catalogue, told, f"harness {NAME}{options}", chosen.name)
-    raise typer.Exit(_code(told))
+    raise typer.Exit(_show(catalogue, told, f"harness {NAME}{options}", chosen.name))
+
+
+def _show(catalogue: Catalogue, rows: Sequence[Row], command: str, runtime: str) -> ExitCode:
+    """Print the table, write the files, and return the exit code."""
+    from harness.report.worked import worked_table
+
+    OUT.print(worked_table(rows))
+    _save(catalogue, rows, command, runtime)
+    return _code(rows)
+
+
+def _newest(runs: Path, runtime: str) -> list[Result]:
+    """Return the recorded results of a runtime, the newest first; damaged ones are left out."""
+    from harness.errors import UsageError
+    from harness.result import Result
+
+    found = []
+    # Names begin with the time.
+    for folder in sorted(runs.glob("*-*"), reverse=True):
+        try:
+            result = Result.load_from(folder)
+        except UsageError:
+            continue
+        if result.runtime == runtime:
+            found.append(result)
+    return found
+
+
+def _of(cell: Cell, results: Sequence[Result]) -> list[Result]:
+    return [r for r in results if (r.experiment, r.target) == (cell.name, cell.target.name)]
 
 
 def _rows(
@@ -100,6 +134,8 @@ def _rows(
         key = (cell.name, cell.target.name)
         if key not in made:
             made[key] = run(cell)
+        if not made[key]:
+            row.why_not = "no run of it is recorded"
         _fill(row, made[key], catalogue.runs)
     return told
 

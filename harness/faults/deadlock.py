@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal
 
 import psycopg
@@ -66,6 +67,68 @@ _COUNT = "select deadlocks from pg_stat_database where datname = current_databas
 _Connection = psycopg.Connection[tuple[object, ...]]
 
 
+class _Competitors:
+    """Transactions that take the same rows the other way round, one for each pair of rows."""
+
+    def __init__(self, connect: Callable[[], _Connection], take: sql.Composed, pairs: int) -> None:
+        self.won = 0
+        self.problem = ""
+        self._connect = connect
+        self._take = take
+        self._over = threading.Event()
+        self._counting = threading.Lock()
+        self._ready = threading.Barrier(pairs + 1)
+        self._threads = [
+            threading.Thread(target=self._compete, args=(pair,), daemon=True)
+            for pair in range(pairs)
+        ]
+
+    def begin(self) -> None:
+        """Begin to compete; returns when all do.
+
+        Raises:
+            FaultError: some cannot.
+        """
+        for thread in self._threads:
+            thread.start()
+        try:
+            self._ready.wait(CONNECT_S)
+        except threading.BrokenBarrierError:
+            raise FaultError(f"{NAME}: nobody competes: {self.problem or 'no reason'}") from None
+
+    def end(self) -> None:
+        """Compete no more."""
+        self._over.set()
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(LOCK_S)
+
+    def _compete(self, pair: int) -> None:
+        try:
+            with self._connect() as connection:
+                # Whoever looks for a deadlock first is the one that is ended for it.
+                connection.execute("set deadlock_timeout = '1h'")
+                connection.autocommit = False
+                self._ready.wait(CONNECT_S)
+                while not self._over.is_set():
+                    self._meet(connection, pair)
+        except (psycopg.Error, threading.BrokenBarrierError) as error:
+            self.problem = f"pair {pair}: {' '.join(str(error).split())}"
+            self._ready.abort()
+
+    def _meet(self, connection: _Connection, pair: int) -> None:
+        """Hold the one row, and want the other as soon as somebody waits for the first."""
+        connection.execute(self._take, (pair, "other"))
+        while not self._over.is_set():
+            if connection.execute(_AWAITED).fetchone() == (True,):
+                connection.execute(self._take, (pair, "one"))
+                with self._counting:
+                    self.won += 1
+                break
+            time.sleep(LOOK_EVERY_S)
+        connection.rollback()
+
+
 class Deadlock:
     """Makes chosen inserts deadlock with other transactions.
 
@@ -88,45 +151,32 @@ class Deadlock:
             "pairs": sql.Literal(pairs),
         }
         self._pairs = pairs
-        self._over = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self._won = 0
-        self._problem = ""
-        self._counting = threading.Lock()
+        self._competitors: _Competitors | None = None
         self._counted = 0
         self._logged = 0
-        self._injected = False
 
     def inject(self, site: Site) -> list[Evidence]:
         """Put the trigger on the table and begin to compete."""
         logged = capable(site, ServersLogged, NAME)
+        connect = partial(self._connect, site)
         self._logged = logged.server_log("postgres").count(DEADLOCK)
         try:
-            with self._connect(site) as connection:
+            with connect() as connection:
                 self._counted = _count(connection)
-                self._injected = True
+                self._competitors = _Competitors(connect, self._sql(_TAKE), self._pairs)
                 connection.execute(self._sql(_CREATE))
         except psycopg.Error as error:
             raise FaultError(f"{NAME} could not be prepared: {error}") from None
-        ready = threading.Barrier(self._pairs + 1)
-        for pair in range(self._pairs):
-            thread = threading.Thread(target=self._compete, args=(site, pair, ready), daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        try:
-            ready.wait(CONNECT_S)
-        except threading.BrokenBarrierError:
-            raise FaultError(f"{NAME}: nobody competes: {self._problem or 'no reason'}") from None
+        self._competitors.begin()
         return []
 
     def heal(self, site: Site) -> list[Evidence]:
         """Compete no more, take the trigger away, and read how often it came to it."""
         logged = capable(site, ServersLogged, NAME)
-        if not self._injected:
+        competitors = self._competitors
+        if competitors is None:
             return []
-        self._over.set()
-        for thread in self._threads:
-            thread.join(LOCK_S)
+        competitors.end()
         try:
             with self._connect(site) as connection:
                 connection.execute(self._sql(_DROP))
@@ -134,14 +184,13 @@ class Deadlock:
                 counted = self._reported(connection, told)
         except psycopg.Error as error:
             raise FaultError(f"{NAME} could not be taken off the table: {error}") from None
-        won = f"{self._won} times{f'; {self._problem}' if self._problem else ''}"
-        fine = self._won > 0 and not self._problem
+        won, problem = competitors.won, competitors.problem
         return [
             _evidence(
                 "competing-transactions",
                 "they got rows that others were made to let go of",
-                won,
-                fine,
+                f"{won} times{f'; {problem}' if problem else ''}",
+                won > 0 and not problem,
             ),
             _evidence("server-log", "the server detected deadlocks", f"{told} times", told > 0),
             _evidence(
@@ -157,32 +206,6 @@ class Deadlock:
             if counted or time.monotonic() > deadline:
                 return counted
             time.sleep(LOOK_EVERY_S)
-
-    def _compete(self, site: Site, pair: int, ready: threading.Barrier) -> None:
-        try:
-            with self._connect(site) as connection:
-                # Whoever looks for a deadlock first is the one that is ended for it.
-                connection.execute("set deadlock_timeout = '1h'")
-                connection.autocommit = False
-                ready.wait(CONNECT_S)
-                while not self._over.is_set():
-                    self._meet(connection, pair)
-        except (psycopg.Error, threading.BrokenBarrierError, FaultError) as error:
-            self._problem = f"pair {pair}: {' '.join(str(error).split())}"
-            ready.abort()
-
-    def _meet(self, connection: _Connection, pair: int) -> None:
-        """Hold the one row, and want the other as soon as somebody waits for the first."""
-        take = self._sql(_TAKE)
-        connection.execute(take, (pair, "other"))
-        while not self._over.is_set():
-            if connection.execute(_AWAITED).fetchone() == (True,):
-                connection.execute(take, (pair, "one"))
-                with self._counting:
-                    self._won += 1
-                break
-            time.sleep(LOOK_EVERY_S)
-        connection.rollback()
 
     def _sql(self, statement: str) -> sql.Composed:
         return sql.SQL(statement).format(**self._names)

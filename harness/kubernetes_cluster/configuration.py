@@ -18,6 +18,7 @@ from harness.runtimes._kube_access import HERE_LABEL, OWN_CONTEXT, RUN, SOCKET, 
 NODE = "lossmeter"
 LINK = "lossmeter0"
 # Private, and none of those that Docker or other clusters take by default.
+NETWORK = "10.213.0.0/16"
 NODE_ADDRESS = "10.213.255.1"
 PODS = "10.213.0.0/20"
 SERVICES = "10.213.128.0/20"

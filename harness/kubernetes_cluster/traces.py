@@ -15,6 +15,7 @@ from harness.kubernetes_cluster import machine
 from harness.kubernetes_cluster.configuration import (
     CONTROL_GROUP,
     LINK,
+    NETWORK,
     NODE_ADDRESS,
     PODS,
     SERVICES,
@@ -26,7 +27,11 @@ from harness.runtimes._kube_access import RUN
 SYSCTLS = ("net.ipv4.ip_forward", "net.ipv4.conf.all.route_localnet")
 # Made by the kubelet wherever its own folder is; nothing lasting is in them.
 FOLDERS = (Path("/var/log/containers"), Path("/var/lib/kubelet"))
-_RULE = ("FORWARD", "-s", PODS, "-d", PODS, "-j", "ACCEPT")
+# Pods reach each other, also where Docker forwards nothing else, and nobody outside.
+_RULES = (
+    ("FORWARD", "-s", PODS, "-d", PODS, "-j", "ACCEPT"),
+    ("FORWARD", "-s", PODS, "!", "-d", NETWORK, "-j", "REJECT"),
+)
 _TABLES = ("filter", "nat", "mangle")
 _CHAIN = "KUBE-"
 _EMPTY_WITHIN_S = 10.0
@@ -42,9 +47,13 @@ def lay(folder: Path) -> None:
     machine.run("ip", "link", "add", LINK, "type", "bridge")
     machine.run("ip", "address", "add", f"{NODE_ADDRESS}/32", "dev", LINK)
     machine.run("ip", "link", "set", LINK, "up")
+    # What is meant for a pod that has gone must not leave this machine by its default route.
+    machine.attempt("ip", "route", "delete", "unreachable", NETWORK)
+    machine.run("ip", "route", "add", "unreachable", NETWORK)
     _sysctl(SYSCTLS[0]).write_text("1", encoding="ascii")
-    if machine.attempt("iptables", "-w", "-C", *_RULE)[0] != 0:
-        machine.run("iptables", "-w", "-I", *_RULE)
+    for rule in _RULES:
+        if machine.attempt("iptables", "-w", "-C", *rule)[0] != 0:
+            machine.run("iptables", "-w", "-I", *rule)
     for root in machine.groups():
         group = root / CONTROL_GROUP
         group.mkdir(exist_ok=True)
@@ -69,10 +78,11 @@ def sweep(folder: Path) -> list[str]:
     """Take away all of it that is there; return a line for what could not be."""
     for place in (folder, RUN):
         unmount_below(place)
-    for _ in range(3):
-        machine.attempt("ip", "link", "delete", LINK)
-    while machine.attempt("iptables", "-w", "-D", *_RULE)[0] == 0:
-        pass
+    machine.attempt("ip", "link", "delete", LINK)
+    machine.attempt("ip", "route", "delete", "unreachable", NETWORK)
+    for rule in _RULES:
+        while machine.attempt("iptables", "-w", "-D", *rule)[0] == 0:
+            pass
     for table in _TABLES:
         _remove_chains(table)
     left = [f"control group {group}" for group in _remove_groups()]

@@ -21,12 +21,17 @@ from locust.event import EventHook
 from locust.rpc import Message
 from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, WorkerRunner
 
+from harness.clock import difference_ns
 from harness.load.plan import FOLDER_VARIABLE, PLAN_VARIABLE, LoadPlan
 from harness.load.relay import Gathering
 
 # Long enough for the order to reach every worker before it is to begin.
 _ALONE_S, _HERE_S, _ELSEWHERE_S = 0.05, 0.5, 2.0
 _LOOK_EVERY_S = 0.1
+
+# A worker hears from its master once a second. Locust waits a minute for one that was
+# killed, and the load of a run that was broken off would go on for as long.
+_SILENT_S = 5.0
 
 _CLOCK_ASKED, _CLOCK_ANSWER_S = 8, 0.2
 _BEGIN, _CLOCK, _THROUGH = "lossmeter-begin", "lossmeter-clock", "lossmeter-through"
@@ -127,7 +132,7 @@ class Worker:
         """Pass the master's order on when it comes."""
         self._runner.register_message(_BEGIN, self._begin, concurrent=True)
         self._runner.register_message(_CLOCK, self._look_at_clock)
-        gevent.spawn(_end_with, os.getppid())
+        gevent.spawn(self._end_without_master, os.getppid())
 
     def _begin(self, msg: Message, **_: object) -> None:
         plan = LoadPlan(**msg.data["plan"])
@@ -136,6 +141,15 @@ class Worker:
             plan = replace(plan, folder=folder)
             clock_ns = self._ask_for_the_time()
         self._order.set(Order(plan, msg.data["shard"], msg.data["start_ns"], clock_ns))
+
+    def _end_without_master(self, parent: int) -> None:
+        """End when the master is gone, or whoever started this process: nobody else would."""
+        while os.getppid() == parent:
+            heard_s = self._runner.last_heartbeat_timestamp
+            if heard_s is not None and time.time() - heard_s > _SILENT_S:
+                break
+            gevent.sleep(_LOOK_EVERY_S)
+        os._exit(75)
 
     def _ask_for_the_time(self) -> int:
         for _ in range(_CLOCK_ASKED):
@@ -151,18 +165,6 @@ class Worker:
         self._looked.set()
 
 
-def difference_ns(looks: list[tuple[int, int]]) -> int:
-    """Return how far the master's clock is ahead, by the quickest of several looks.
-
-    Args:
-        looks: pairs of how long a look took and what it showed, in nanoseconds.
-
-    A look is off by half of its duration at most; a difference within that is none.
-    """
-    took_ns, seen_ns = min(looks, default=(0, 0))
-    return seen_ns if abs(seen_ns) > took_ns // 2 else 0
-
-
 def _plan() -> LoadPlan:
     return LoadPlan.load(Path(os.environ[PLAN_VARIABLE]))
 
@@ -173,10 +175,3 @@ def _on(hook: EventHook, listener: Callable[..., None]) -> None:
 
 def _soon_ns(seconds: float) -> int:
     return time.time_ns() + round(seconds * 1e9)
-
-
-def _end_with(parent: int) -> None:
-    """End when the process that started this one was killed: nobody would end it later."""
-    while os.getppid() == parent:
-        gevent.sleep(_LOOK_EVERY_S)
-    os._exit(75)

@@ -13,6 +13,9 @@ from harness.load.plan import FOLDER_VARIABLE, PLAN_VARIABLE, LoadPlan
 from harness.model import Address
 from harness.ports import LOOPBACK, free_port
 
+# Where a load process in a pod keeps its journal until its master has it.
+IN_POD = Path("/journals")
+
 # How long load processes may take to come up; elsewhere, a person starts them.
 HERE_WITHIN_S, ELSEWHERE_WITHIN_S = 15, 300
 
@@ -59,6 +62,12 @@ def worker_command(master: Address, processes: int, folder: Path) -> LoadCommand
         *(*_locust(), "--worker", "--master-host", master.host, "--master-port", str(master.port)),
         *(("--processes", str(processes)) if processes > 1 else ()),
     )
+    return LoadCommand(argv, {FOLDER_VARIABLE: str(folder)}, folder)
+
+
+def pod_command(master: Address, folder: Path) -> LoadCommand:
+    """Return what Locust is given in a pod whose image has it as its entry point."""
+    argv = ("--worker", "--master-host", master.host, "--master-port", str(master.port))
     return LoadCommand(argv, {FOLDER_VARIABLE: str(folder)}, folder)
 
 

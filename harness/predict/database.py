@@ -162,7 +162,7 @@ def late(begins_s: float, held_s: float, adds_s: float, timeout_s: float) -> Tro
 
 def every_nth(load: Load, every: int, remainder: int) -> Callable[[int], bool]:
     """Return what tells whether an event's sequence leaves a remainder, by its place."""
-    return lambda place: place // load.producers % every == remainder
+    return lambda place: place // len(load.ids) % every == remainder
 
 
 # The prediction.

@@ -17,7 +17,7 @@ from harness.model import Expected, Predicted
 
 # Beside the handler's own time each event takes an insert through a proxy, which the model
 # leaves out, as its sources do.
-INSERT_S = 0.006
+INSERT_S = 0.01
 # What a look at a running queue, and a busy machine, may be late by.
 LOOK_S = 0.3
 

@@ -25,7 +25,7 @@ def slow_handler(seen: Observed) -> Predicted:
     if cache_s := numbers.get("cache_s"):
         how = f", the query's answer kept for {cache_s:g} s"
         own_s = intake.handler_time_s + rest_s
-        busy = _with_cache(own_s, query_s, cache_s, seen.load.producers)
+        busy = _with_cache(own_s, query_s, cache_s, len(seen.load.ids))
     elif at_once := int(numbers.get("aside", 0)):
         how = f", of it all but {intake.handler_time_s:g} s aside, {at_once} at once"
         busy = _aside(intake.handler_time_s, query_s + rest_s, at_once)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,6 +162,29 @@ def node_address() -> str:
         f"no node of context {context()!r} tells its address; name one that this machine "
         f"reaches in {NODE_VARIABLE}"
     )
+
+
+def this_address() -> str:
+    """Return the address of this machine by which pods reach it.
+
+    Raises:
+        UnavailableError: it cannot be told.
+    """
+    inside = (
+        str(address.address)
+        for node in _nodes()
+        for address in node.status.addresses or []
+        if address.type == "InternalIP"
+    )
+    try:
+        # Nothing is sent: the system only says from which address it would be.
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+            way.connect((next(inside), 9))
+            return str(way.getsockname()[0])
+    except (OSError, StopIteration):
+        raise UnavailableError(
+            f"no way leads from this machine to a node of context {context()!r}"
+        ) from None
 
 
 def _nodes() -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import ServiceError, UnavailableError
@@ -12,12 +13,13 @@ from harness.runtimes import _kube_access as access
 from harness.runtimes._docker_engine import connect
 from harness.runtimes._docker_images import Images, replaced
 from harness.runtimes._kube_access import SOCKET
-from harness.service import Service
+from harness.service import Recipe, Service
 from harness.target import Target
 
 if TYPE_CHECKING:
     import docker
 
+LOAD = Path(__file__).with_name("images") / "load"
 REGISTRY_VARIABLE = "LOSSMETER_REGISTRY"
 _CTR = ("ctr", "--address", str(SOCKET), "--namespace", "k8s.io", "images")
 
@@ -54,6 +56,11 @@ class NodeImages:
         if container is not None and container.image is not None and self.pulled:
             return container.image
         return self._bring(target.name, lambda images: images.target(target))
+
+    def load(self) -> str:
+        """Return the name by which nodes know the image of a load process."""
+        recipe = Recipe("load", LOAD, {"harness": LOAD.parents[2]})
+        return self._bring("load processes", lambda images: images.build(recipe))
 
     def _bring(self, name: str, build: Callable[[Images], str]) -> str:
         if self.pulled and self._registry is None:

@@ -81,6 +81,19 @@ class Space:
             body = manifests.deployment(blueprint)
             self.apps.create_namespaced_deployment(self.name, body)
 
+    def run_job(self, blueprint: manifests.Blueprint) -> None:
+        """Create what runs to its end once."""
+        from kubernetes.client import BatchV1Api  # noqa: PLC0415 - heavy
+
+        with explained(f"job {blueprint.part}"):
+            api: Any = BatchV1Api(self.core.api_client)
+            api.create_namespaced_job(self.name, manifests.job(blueprint))
+
+    def address_of(self, name: str) -> str:
+        """Return the address of a service inside the cluster."""
+        with explained(f"service {name}"):
+            return str(self.core.read_namespaced_service(name, self.name).spec.cluster_ip)
+
     def change_target(self, part: str, change: manifests.Manifest) -> None:
         """Change the workload of a dispatcher."""
         with explained(f"deployment {part}"):

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import FaultError, ServiceError, TargetError, UnavailableError
+from harness.model import Address
 from harness.ownership import Owner
+from harness.ports import free_port
 from harness.runtime import Order, in_service
 from harness.runtimes import _kube_access as access
 from harness.runtimes import _kube_manifests as manifests
@@ -75,6 +77,8 @@ from harness.site import (
 from harness.target import Target
 
 TARGET = "target"
+LOAD = "load"
+LOAD_MIB = 512
 SHARED = "/run/lossmeter"
 MIN_READY_S = 10.0
 READY_POLL_S = 0.05
@@ -111,6 +115,7 @@ class KubernetesSite:
         self._logs = Logs(space.name, order.folder / "logs")
         self._in_service: list[str] = []
         self._node = ""
+        self._load_image, self._pull = "", False
         self._here = access.here()
         self._address = access.node_address()
         self._wanted = order.instances
@@ -141,7 +146,7 @@ class KubernetesSite:
         """Follow new logs, and tell load and probe which pods there are now."""
         if not self._opened:
             return
-        for part in (TARGET, *(service.name for service in self._servers.all)):
+        for part in (TARGET, LOAD, *(service.name for service in self._servers.all)):
             for container in self._pods.running(part):
                 self._logs.follow(container, self._name(container))
         if self._order.instances > 1:
@@ -149,6 +154,8 @@ class KubernetesSite:
 
     def _name(self, container: Container) -> str:
         """Return the name of the log: the first pod of a place shares it with those after."""
+        if container.part == LOAD:
+            return container.pod
         if container.part != TARGET or self._order.instances == 1:
             return container.part
         if container.pod not in self._names:
@@ -189,21 +196,46 @@ class KubernetesSite:
                 check_attached(target, self.base_url)
                 return
             self._blueprint = self._target_blueprint(images)
+            if self._order.load_pods:
+                self._load_image, self._pull = images.load(), images.pulled
         finally:
             images.close()
         self._space.keep_secret(self._blueprint)
         self._space.run_target(self._blueprint)
         self._wait_target()
 
+    def load_place(self) -> tuple[Address, Address]:
+        """Return where load processes find their master, and the target's service inside."""
+        inside = Address(self._space.address_of(f"{TARGET}-outside"), _port(self._order.target))
+        return Address(access.this_address(), free_port()), inside
+
+    def start_load_pods(
+        self, arguments: Sequence[str], environment: Mapping[str, str], folder: str
+    ) -> None:
+        """Start the Job of the load."""
+        blueprint = Blueprint(
+            part=LOAD,
+            image=self._load_image,
+            ports=[],
+            environment=environment,
+            arguments=arguments,
+            writable=("/tmp", folder),  # noqa: S108 - inside the container
+            memory_mib=LOAD_MIB,
+            replicas=self._order.load_pods,
+            pull=self._pull,
+        )
+        self._space.keep_secret(blueprint)
+        self._space.run_job(blueprint)
+
     def _bound(self) -> None:
         """Set the quota: as much as is needed, and as much again of what is replaced."""
         target, servers = self._order.target, self._servers.all
         memory = target.container.memory_mib if target.container else 0
-        instances = self._order.instances
+        instances, load = self._order.instances, self._order.load_pods
         # Each server may be given as much as the greediest of them.
         self._space.bound(
-            pods=len(servers) + 2 * instances + 2,
-            memory_mib=len(servers) * 1024 + 2 * instances * memory + SPARE_MIB,
+            pods=len(servers) + 2 * instances + load + 2,
+            memory_mib=len(servers) * 1024 + 2 * instances * memory + load * LOAD_MIB + SPARE_MIB,
             node_ports=2 * len(servers) + len(target.proxied) + 4,
         )
 
@@ -377,7 +409,11 @@ class KubernetesSite:
         return None
 
     def stop(self, grace_s: float) -> Stopped:
-        """Scale the target down to nothing; its pod gets SIGTERM, the grace, then SIGKILL."""
+        """Scale the target down to nothing; its pod gets SIGTERM, the grace, then SIGKILL.
+
+        A grace of 0 is 1 s here: less would take the pod from the API before it has ended,
+        and a kubelet gives as much anyway.
+        """
         life = self._present()
         self._expected.add(TARGET)
         self._space.change_target(TARGET, manifests.scaled(0))
@@ -385,7 +421,7 @@ class KubernetesSite:
         if not self._pods.wait_for(lambda: self._pods.deleted_ns(pod) is not None, STOP_WITHIN_S):
             raise FaultError(f"pod {pod} was not deleted within {STOP_WITHIN_S:g} s")
         if round(grace_s) != self._grace():
-            self._space.delete_pod(pod, round(grace_s))
+            self._space.delete_pod(pod, max(1, round(grace_s)))
         return self._stopped(life, 0.0, grace_s)
 
     def _grace(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -13,12 +14,19 @@ OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok"
 
 @dataclass
 class Answering:
-    """What it saw: the body of each request, in order; ``port`` is where it listens."""
+    """What it saw.
+
+    Attributes:
+        port: where it listens.
+        bodies: of each request, in order.
+        times_ns: of each, when it was there and when its answer was about to be sent.
+    """
 
     host: str
     delay_s: float
     port: int = 0
     bodies: list[bytes] = field(default_factory=list)
+    times_ns: list[tuple[int, int]] = field(default_factory=list)
     _up: threading.Event = field(default_factory=threading.Event)
     _over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -34,9 +42,12 @@ class Answering:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-                self.bodies.append(await reader.readexactly(length))
+                body = await reader.readexactly(length)
+                received_ns = time.time_ns()
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
+                self.bodies.append(body)
+                self.times_ns.append((received_ns, time.time_ns()))
                 writer.write(OK)
         writer.close()
 

@@ -27,7 +27,7 @@ def table(postgres: Server) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
         connection.execute(SCHEMA.encode())
         connection.execute(
             "insert into notice (producer, sequence, key, payload, boot_id) "
-            "select n % 8, n / 8, 'k', repeat('p', 64), repeat('b', 32) "
+            "select n %% 8, n / 8, 'k', repeat('p', 64), repeat('b', 32) "
             "from generate_series(1, %s) as n",
             (ROWS,),
         )

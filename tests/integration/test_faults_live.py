@@ -187,7 +187,7 @@ FED = (
     Fed(
         "proxy-down",
         settings={"DISPATCHER_DATABASE__TIMEOUT_S": "0.2"},
-        said="failed: couldn't get a connection",
+        said="failed: the database did not answer within 0.2 s",
     ),
     Fed(
         "partition",

@@ -18,7 +18,7 @@ from harness.catalogue import Catalogue
 from harness.conduct import build_fault
 from harness.experiment import PlannedFault, Trigger
 from harness.facts import Facts
-from tests.integration.conftest import COMMAND, harness, left_behind, until
+from tests.integration.conftest import COMMAND, harness, left_behind, loading, until
 from tests.sites import runtime_named
 
 # The fault holds for longer than any test waits.
@@ -44,6 +44,7 @@ class Kind:
 
     Attributes:
         sources: of evidence that only healing gives, each of which must hold.
+        holds_s: how long it holds before the interrupt, so that it has met something.
     """
 
     fault: str
@@ -52,6 +53,7 @@ class Kind:
     runtime: str = "local"
     moment: str = "during"
     hold_s: float | None = 300
+    holds_s: float = 0.5
     parameters: dict[str, str | int | float] = field(default_factory=dict)
     settings: dict[str, str | int | float] = field(default_factory=dict)
 
@@ -60,6 +62,7 @@ class Kind:
 
 
 REJECT: dict[str, str | int | float] = {"table": "notice", "every": 2, "remainder": 0}
+LOCKS = {**REJECT, "every": 15, "remainder": 7, "pairs": 8}
 ENOUGH: dict[str, str | int | float] = {"headroom_mib": 256, "within_s": 1}
 LIVES = ("process-table", "health-probe", "boot-id")
 KINDS = (
@@ -76,6 +79,10 @@ KINDS = (
         hold_s=None,
         parameters=REJECT,
     ),
+    Kind("proxy-down", ("through-proxy",)),
+    Kind("latency", ("through-proxy",), parameters={"latency_ms": 250}),
+    Kind("disk-full", ("statfs", "server-log"), holds_s=2),
+    Kind("deadlock", ("server-log", "pg_stat_database"), parameters=LOCKS, holds_s=6),
     Kind("power-loss", (*LIVES, "mount-table", "server-log"), "redis"),
     Kind("sigkill", LIVES, runtime="docker"),
     Kind("pause", ("process-table", "health-probe"), runtime="docker"),
@@ -141,8 +148,8 @@ def test_a_fault_that_holds_is_healed_when_the_run_is_interrupted(
     running = held(kind)
     until(lambda: f"fault {kind.fault} injected" in held.said() or _over(running, held), 120)
     # Some events meet it while it holds.
-    until(lambda: "load (" in held.said() or _over(running, held), 60)
-    time.sleep(1.5)
+    until(lambda: loading(project / "results" / "runs") or _over(running, held), 60)
+    time.sleep(kind.holds_s)
     assert "healed" not in held.said()
 
     running.send_signal(signal.SIGINT)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from harness.kubernetes_cluster import machine
-from harness.kubernetes_cluster.configuration import CONTROL_GROUP, LINK, PODS
+from harness.kubernetes_cluster.configuration import CONTROL_GROUP, LINK, NETWORK, PODS
 from harness.runtimes import _kube_access as access
 from harness.runtimes._disks import mounts
 from tests.sites import runtime_named
@@ -28,6 +28,8 @@ def traces() -> list[str]:
     found += [str(root / CONTROL_GROUP) for root in machine.groups()]
     found += [f"/sys/class/net/{LINK}", str(access.own_folder()), str(access.RUN)]
     found = [path for path in found if Path(path).exists()]
+    routes = machine.run("ip", "route").splitlines()
+    found += [route for route in routes if NETWORK.partition(".0.0")[0] in route]
     for table in ("filter", "nat", "mangle"):
         said = machine.run("iptables", "-w", "-t", table, "-S").splitlines()
         found += [rule for rule in said if "KUBE-" in rule or PODS.rpartition(".")[0] in rule]
@@ -54,6 +56,13 @@ def test_it_is_there_then_gone_without_a_trace_and_comes_again() -> None:
     assert up.returncode == 0, up.stderr
     assert "is ready after" in up.stderr
     assert runtime.unavailable() is None
+
+
+def test_what_is_meant_for_a_pod_that_is_gone_does_not_leave_the_machine() -> None:
+    runtime_named("kubernetes")
+    for address in ("10.213.7.7", "10.213.130.1"):
+        code, said = machine.attempt("ip", "route", "get", address)
+        assert code != 0, said
 
 
 def test_a_part_that_died_is_told_and_the_next_start_begins_anew() -> None:

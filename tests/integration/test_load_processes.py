@@ -110,6 +110,29 @@ def test_several_processes_send_one_schedule_between_them(tmp_path: Path) -> Non
     assert figures.rate_kept_per_s == pytest.approx(RATE, rel=0.02)
 
 
+def test_no_event_is_dated_after_its_send_nor_before_its_answer(tmp_path: Path) -> None:
+    with answering(delay_s=0.005) as server:
+        plan = replace(_plan(tmp_path, server.port), phases=[(1000.0, 2.0)])
+        with _running(plan) as load:
+            assert load.wait(60) == 0
+    journals = read_journals(tmp_path)
+    bodies = [json.loads(body) for body in server.bodies]
+    seen = {
+        (body["producer"], body["sequence"]): times
+        for body, times in zip(bodies, server.times_ns, strict=True)
+    }
+    assert len(seen) == len(journals.intents) == len(journals.outcomes) == 2000
+    # Two processes read the same clock; it is steered meanwhile, by far less than this.
+    slack_ns = 200_000
+    for intent in journals.intents:
+        received_ns, _ = seen[int(intent["producer"]), int(intent["sequence"])]
+        assert intent["sent_ns"] <= received_ns + slack_ns
+        assert intent["sent_ns"] >= intent["scheduled_ns"]
+    for outcome in journals.outcomes:
+        _, answered_ns = seen[int(outcome["producer"]), int(outcome["sequence"])]
+        assert outcome["done_ns"] >= answered_ns - slack_ns
+
+
 def test_a_killed_worker_makes_the_journals_incomplete(tmp_path: Path) -> None:
     with answering() as server:
         plan = replace(_plan(tmp_path, server.port), processes=2)

@@ -175,6 +175,8 @@ def test_a_terminal_shows_the_run_live_and_json_stays_clean(project: Path) -> No
     os.close(mine)
     text = shown.decode(errors="replace")
     assert results[0]["verdict"] == "pass", results[0]["reason"]
+    page = project / "results" / "runs" / results[0]["run_id"] / "report.html"
+    assert "control on channel: none of 400 acked events was lost" in page.read_text()
     assert "\x1b[" in text
     for figure in ("rate", "sent", "acked", "refused", "queue", "left"):
         assert figure in text, f"{figure} is not shown"

@@ -55,6 +55,8 @@ def test_an_interrupt_stops_everything_and_saves_what_there_is(
     assert "interrupted" in result["reason"]
     assert result["counts"]["sent"] >= 100
     assert (folder / "rows.npy").exists()
+    # What the target was still at is told as far as it had come, and never as gone.
+    assert not [stage for stage in result["stages"] or {} if "gone" in stage]
 
 
 def test_a_second_interrupt_does_not_break_the_cleaning(

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness import clock
-from harness.clock import JUMP_S, ClockWatch
+from harness.clock import JUMP_S, ClockWatch, difference_ns
 
 
 class Clocks:
@@ -78,3 +80,28 @@ def test_the_clocks_of_this_machine_go_together() -> None:
     while time.monotonic() < until:
         watch.look()
     assert watch.jump_ns / 1e9 < JUMP_S
+
+
+@given(
+    ahead_ns=st.integers(-(10**12), 10**12),
+    ways_ns=st.lists(st.tuples(st.integers(0, 10**8), st.integers(0, 10**8)), min_size=1),
+)
+def test_another_clock_is_read_through_whatever_delay(
+    ahead_ns: int, ways_ns: list[tuple[int, int]]
+) -> None:
+    looks = []
+    for out_ns, back_ns in ways_ns:
+        asked_ns, answered_ns = 0, out_ns + back_ns
+        there_ns = asked_ns + out_ns + ahead_ns
+        looks.append((answered_ns - asked_ns, there_ns - (asked_ns + answered_ns) // 2))
+    quickest_ns = min(took_ns for took_ns, _ in looks)
+    # Half of the quickest look is all that it can be wrong by, and a nanosecond by halving.
+    assert abs(difference_ns(looks) - ahead_ns) <= quickest_ns + 1
+    if abs(ahead_ns) > quickest_ns + 1:
+        assert abs(difference_ns(looks) - ahead_ns) <= quickest_ns // 2 + 1
+
+
+def test_clocks_that_agree_are_left_alone() -> None:
+    assert difference_ns([(1000, 400), (50_000, -20_000)]) == 0
+    assert difference_ns([(1000, 600)]) == 600
+    assert difference_ns([]) == 0

@@ -71,6 +71,11 @@ def test_each_ack_level_of_a_target_has_its_row() -> None:
     assert {trial.worth.setting for trial in asked} >= {"", "acks = 1", "acks = 0"}
     (one,) = {t.cell.variant.settings["acks"] for t in asked if t.worth.setting == "acks = 0"}
     assert one == "0"
+    conditions = {t.worth.setting: set() for t in asked}
+    for trial in asked:
+        conditions[trial.worth.setting].add(trial.cell.variant.faults[0].trigger.condition)
+    assert conditions["acks = 0"] == {None}
+    assert None not in conditions["acks = 1"]
     channel = trials([Catalogue.here().target("channel")], LocalRuntime())
     assert BROKER not in {trial.fault for trial in channel}
     assert "acks = 0" not in {trial.worth.setting for trial in channel}

@@ -10,38 +10,43 @@ from targets.dispatcher.queues.protocol import Delivery, QueueFullError
 
 
 class ChannelQueue:
-    """An ``asyncio.Queue``; acknowledging means nothing to it."""
+    """An ``asyncio.Queue`` behind a semaphore; acknowledging means nothing to it.
+
+    The queue's own bound would not do: who comes at the moment at which there is room takes
+    it from the one that waited longest, and that one goes to the end of the line.
+    """
 
     survives_process = False
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._queue: asyncio.Queue[Accepted] = asyncio.Queue(capacity)
-        self._waiting = 0
+        self._queue: asyncio.Queue[Accepted] = asyncio.Queue()
+        self._room = asyncio.Semaphore(capacity)
 
     async def open(self) -> None:
         """Do nothing: memory is there."""
 
     async def put(self, item: Accepted, timeout_s: float) -> None:
         """Add an event, waiting for room in the order of arrival."""
-        if not self._queue.full() and not self._waiting:
-            self._queue.put_nowait(item)
-            return
-        if not timeout_s:
+        # Locked while anybody waits, too.
+        if not self._room.locked():
+            await self._room.acquire()
+        elif not timeout_s:
             raise QueueFullError
-        self._waiting += 1
-        try:
-            # A put that is cancelled while it waits has added nothing.
-            async with asyncio.timeout(timeout_s):
-                await self._queue.put(item)
-        except TimeoutError:
-            raise QueueFullError from None
-        finally:
-            self._waiting -= 1
+        else:
+            try:
+                # A put that is cancelled while it waits has added nothing.
+                async with asyncio.timeout(timeout_s):
+                    await self._room.acquire()
+            except TimeoutError:
+                raise QueueFullError from None
+        self._queue.put_nowait(item)
 
     async def take(self) -> Delivery:
         """Take the oldest event."""
-        return Delivery(await self._queue.get(), None)
+        item = await self._queue.get()
+        self._room.release()
+        return Delivery(item, None)
 
     async def ack(self, delivery: Delivery) -> None:
         """Do nothing: what was taken is gone."""
