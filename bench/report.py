@@ -73,7 +73,8 @@ class Report:
         console = Console()
         console.print(table)
         for goal in self.goals:
-            console.print(f"{'met   ' if goal.met else 'MISSED'} {_goal(goal)}", highlight=False)
+            word = "met   " if goal.met else "      " if goal.measured is None else "MISSED"
+            console.print(f"{word} {_goal(goal)}", highlight=False)
 
     def _markdown(self) -> str:
         lines = [
@@ -87,7 +88,7 @@ class Report:
             "|---|---|---:|---|---:|---|",
             *("| " + " | ".join(_cells(row)) + " |" for row in self.rows),
             "",
-            *(f"- {'met' if goal.met else '**missed**'}: {_goal(goal)}" for goal in self.goals),
+            *(f"- {_word(goal)}{_goal(goal)}" for goal in self.goals),
             "",
             f"Machine: {_listed(machine())}",
             "",
@@ -128,6 +129,12 @@ def _goal(goal: Goal) -> str:
     measured = "not measured" if goal.measured is None else f"{goal.measured:.4g}"
     short = "" if goal.short_by is None else f", {goal.short_by:.3g} times short of it"
     return f"{goal.text}: {measured}{short}"
+
+
+def _word(goal: Goal) -> str:
+    if goal.measured is None:
+        return ""
+    return "met: " if goal.met else "**missed**: "
 
 
 def _listed(values: dict[str, str] | dict[str, str | int | float]) -> str:
