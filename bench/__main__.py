@@ -3,7 +3,7 @@
 ``python -m bench [PART...] [--rounds N]``; without names, all. A part that takes many
 minutes consists of pieces, which can be measured one at a time and in several goes:
 ``python -m bench reconcile --piece 10M --rounds 2 --more`` adds two rounds to those that
-there are. Its table is written as soon as each piece has a round.
+there are. Its table names the goals of pieces without a round as not measured.
 """
 
 from __future__ import annotations
@@ -56,16 +56,13 @@ def _measure(part: ModuleType, asked: argparse.Namespace) -> bool:
     except Exception:  # noqa: BLE001 - shown whole, and the exit code tells
         progress.print_exception()
         return False
-    if report is not None:
-        report.save()
-        report.show()
+    report.save()
+    report.show()
     progress.print(f"{part.NAME}: {time.monotonic() - begin:.0f} s")
     return True
 
 
-def _report(
-    part: ModuleType, asked: argparse.Namespace, say: Callable[[str], None]
-) -> Report | None:
+def _report(part: ModuleType, asked: argparse.Namespace, say: Callable[[str], None]) -> Report:
     if not hasattr(part, "PIECES"):
         report: Report = part.run(asked.rounds or ROUNDS, say)
         return report
@@ -73,8 +70,7 @@ def _report(
     for name in kept.named(asked.piece):
         kept.measure(name, asked.rounds, say, more=asked.more)
     if lacking := kept.lacking():
-        say(f"{part.NAME} has no round yet of {', '.join(lacking)}")
-        return None
+        say(f"{part.NAME} has no round yet of {', '.join(lacking)}: its goals are not measured")
     return part.report(kept.found())  # type: ignore[no-any-return]
 
 

@@ -81,9 +81,17 @@ def report(found: Found) -> Report:
     """Put what was found beside each other."""
     names = (*OFFERED, *PEERS)
     rates = {name: median([each[name] for each in found["throughput"]]) for name in names}
-    held = {name: _worst([_Kept(**kept) for kept in found[f"{name}-held"]]) for name in SUSTAINED}
+    held = {
+        name: _worst([_Kept(**kept) for kept in found[f"{name}-held"]])
+        for name in SUSTAINED
+        if found[f"{name}-held"]
+    }
     arrays, ours = median(found["arrays"]), rates["redis-batch"]
-    rows = [Row(n, "persists", round(rate), "events/s", ours / rate) for n, rate in rates.items()]
+    rows = [
+        Row(name, "persists", round(rate), "events/s", ours / rate)
+        for name, rate in rates.items()
+        if found["throughput"]
+    ]
     rows += [
         Row(
             f"{name}, {HOLD_S:g} s",
@@ -95,7 +103,8 @@ def report(found: Found) -> Report:
         )
         for name, kept in held.items()
     ]
-    rows.append(Row("redis-batch, arrays", f"of {ARRAY}", round(arrays), "events/s"))
+    if found["arrays"]:
+        rows.append(Row("redis-batch, arrays", f"of {ARRAY}", round(arrays), "events/s"))
     return Report(
         NAME,
         "Events persisted by dispatchers",
@@ -105,7 +114,7 @@ def report(found: Found) -> Report:
         rows,
         [
             *(at_least(f"times {name}", ours / rates[name], 3) for name in PEERS),
-            *(_goal(name, kept) for name, kept in held.items()),
+            *(_goal(name, held.get(name)) for name in SUSTAINED),
             at_least("events/s in arrays", arrays, 20_000),
         ],
     )
@@ -115,11 +124,14 @@ def _worst(rounds: list[_Kept]) -> _Kept:
     return min(rounds, key=lambda kept: (-kept.lost, kept.per_s))
 
 
-def _goal(name: str, kept: _Kept) -> Goal:
+def _goal(name: str, kept: _Kept | None) -> Goal:
     asked = SUSTAINED[name]
+    text = f"{name} persists {asked:g}/s for {HOLD_S:g} s, 0 lost"
+    if kept is None:
+        return Goal(text, None, met=False)
     met = kept.per_s >= 0.99 * asked and kept.lost == 0 and kept.acked == kept.sent
     short = None if met or kept.per_s >= asked else round(asked / kept.per_s, 3)
-    return Goal(f"{name} persists {asked:g}/s for {HOLD_S:g} s, 0 lost", kept.per_s, met, short)
+    return Goal(text, kept.per_s, met, short)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,5 +51,7 @@ def _rows(name: str, part: Mapping[str, Any]) -> Iterator[str]:
 def _word(goal: Mapping[str, Any]) -> str:
     if goal["met"]:
         return "met"
+    if goal["measured"] is None:
+        return "not measured"
     short = goal.get("short_by")
     return "**missed**" + ("" if short is None else f", {short:.3g} times short")

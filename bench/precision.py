@@ -66,7 +66,8 @@ def _kills(site: RunningSite, kills: int, say: Callable[[str], None]) -> Sequenc
         raise TypeError("the site was given another probe")
     planned = PlannedFault("sigkill", Trigger(condition=f"queue_length >= {QUEUED}"))
     with probe, _load(site.base_url):
-        conductor = Conductor(site, probe, facts, Silent(), Catalogue.here().target("channel"))
+        target = Catalogue.here().target("channel")
+        conductor = Conductor(site, probe, facts, Silent(), target=target)
         for number in range(kills):
             if number % KILLS_EACH == 0:
                 say(f"kill {number + 1} of {kills}")

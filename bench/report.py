@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -72,7 +73,8 @@ class Report:
         console = Console()
         console.print(table)
         for goal in self.goals:
-            console.print(f"{'met   ' if goal.met else 'MISSED'} {_goal(goal)}", highlight=False)
+            word = "met   " if goal.met else "      " if goal.measured is None else "MISSED"
+            console.print(f"{word} {_goal(goal)}", highlight=False)
 
     def _markdown(self) -> str:
         lines = [
@@ -86,7 +88,7 @@ class Report:
             "|---|---|---:|---|---:|---|",
             *("| " + " | ".join(_cells(row)) + " |" for row in self.rows),
             "",
-            *(f"- {'met' if goal.met else '**missed**'}: {_goal(goal)}" for goal in self.goals),
+            *(f"- {_word(goal)}{_goal(goal)}" for goal in self.goals),
             "",
             f"Machine: {_listed(machine())}",
             "",
@@ -129,6 +131,12 @@ def _goal(goal: Goal) -> str:
     return f"{goal.text}: {measured}{short}"
 
 
+def _word(goal: Goal) -> str:
+    if goal.measured is None:
+        return ""
+    return "met: " if goal.met else "**missed**: "
+
+
 def _listed(values: dict[str, str] | dict[str, str | int | float]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
@@ -150,6 +158,7 @@ def median(values: Sequence[float]) -> float:
 
 def at_least(text: str, measured: float | None, bound: float) -> Goal:
     """Return a goal that holds from a bound on."""
+    measured = _known(measured)
     met = measured is not None and measured >= bound
     short = bound / measured if measured and not met else None
     return Goal(f"{text} ≥ {bound:g}", measured, met, _rounded(short))
@@ -157,9 +166,15 @@ def at_least(text: str, measured: float | None, bound: float) -> Goal:
 
 def at_most(text: str, measured: float | None, bound: float) -> Goal:
     """Return a goal that holds up to a bound."""
+    measured = _known(measured)
     met = measured is not None and measured <= bound
     short = measured / bound if measured and not met else None
     return Goal(f"{text} ≤ {bound:g}", measured, met, _rounded(short))
+
+
+def _known(measured: float | None) -> float | None:
+    """Return None for what was not measured: the median of nothing is not a number."""
+    return None if measured is None or math.isnan(measured) else measured
 
 
 def _rounded(value: float | None) -> float | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import PARTS, index, pieces, report
+from bench import PARTS, dispatcher, index, pieces, report
 from bench import reconcile as part
 from bench.pieces import Piece, Pieces
 from bench.report import Report, Row, at_least, at_most
@@ -82,3 +82,14 @@ def test_pieces_are_kept_and_added_to(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_the_self_proof_is_measured_at_its_largest() -> None:
     assert 0 < part.proof_s(1) < 10
+
+
+def test_pieces_without_a_round_leave_their_goals_unmeasured() -> None:
+    answer = {"seconds": 1.0, "mib": 10.0, "answer": [1, 2, 3]}
+    found = {"1M": [dict.fromkeys(part.CONTENDERS, answer)], "10M": [], "100M": [], "proof": []}
+    said = part.report(found)
+    assert {row.contender for row in said.rows} == {f"{name}, 1 M" for name in part.CONTENDERS}
+    assert all(goal.measured is None and not goal.met for goal in said.goals)
+    nothing = dispatcher.report({name: [] for name in dispatcher.PIECES})
+    assert not nothing.rows
+    assert not any(goal.met for goal in nothing.goals)
