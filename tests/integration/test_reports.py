@@ -87,7 +87,7 @@ def test_a_file_of_unknown_kind_is_refused(runs: Path) -> None:
 def test_markup_in_a_target_file_is_refused(project: Path) -> None:
     text = (project / "targets" / "channel.toml").read_text()
     (project / "mine.toml").write_text(text.replace('"channel"', "'<b>mine</b>'", 1))
-    _refused(harness("run", "control", "--target", "mine.toml"), "name")
+    _refused(harness("run", "control", "--target", "mine.toml", "--runtime", "local"), "name")
 
 
 # What is written.
