@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+import psycopg
 import pytest
 
 from harness.load.process import events_sent, load_command
@@ -41,6 +42,7 @@ def _namespaces() -> None:
 
 
 def _free_port() -> int:
+    """Return a port that is free at HERE, which exists as long as the machines do."""
     return next(port for port in range(25_000, 32_000) if is_free(HERE, port))
 
 
@@ -163,7 +165,9 @@ from notice
 
 
 def test_a_run_whose_load_comes_from_two_machines(project: Path, postgres: Server) -> None:
-    port, listen = free_port(), f"{HERE}:{_free_port()}"
+    port = free_port()
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("drop table if exists notice; drop table if exists dead_letter")
     target = ATTACHED.format(port=port, database=postgres.url)
     (project / "attached.toml").write_text(target)
     with (project / "experiments" / "budgets.toml").open("a") as budgets:
@@ -176,11 +180,12 @@ def test_a_run_whose_load_comes_from_two_machines(project: Path, postgres: Serve
     }
     with machines(2) as there, _started((sys.executable, "-m", "targets.dispatcher"), **settings):
         until(lambda: not is_free("127.0.0.1", port))
-        with _workers(there, int(listen.rpartition(":")[2])) as workers:
+        reports = _free_port()
+        with _workers(there, reports) as workers:
             done = harness(
                 *("run", "control", "--variant", "default", "--target", "attached.toml"),
                 *("--runtime", "local", "--seed", "3", "--json", "-"),
-                *("--load-processes", "2", "--load-listen", listen),
+                *("--load-processes", "2", "--load-listen", f"{HERE}:{reports}"),
             )
             assert [worker.wait(20) for worker in workers] == [0, 0]
     (result,) = done.results()
