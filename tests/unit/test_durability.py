@@ -41,13 +41,32 @@ def test_each_target_meets_each_fault_and_what_cannot_be_measured_says_why() -> 
             assert trial.worth.windows[trial.fault].note == trial.why_not
 
 
-def test_a_limit_that_was_survived_says_so() -> None:
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("redis", "0 (it lived: its backlog is not in its own memory)"),
+        ("channel", "not measured"),
+    ],
+)
+def test_a_limit_that_was_survived_says_so(target: str, told: str) -> None:
     seen = Evidence("control-group", "the kernel held it, and it lived", "", True, 0)
-    target = Catalogue.here().target("redis")
-    (trial,) = [t for t in trials([target], LocalRuntime()) if t.fault == "OOM"]
+    asked = trials([Catalogue.here().target(target)], LocalRuntime())
+    (trial,) = [t for t in asked if t.fault == "OOM" and not t.worth.setting]
+    trial = replace(trial, why_not=None)
     list(measure([trial], lambda _: a_result("pass").model_copy(update={"evidence": [seen]})))
-    if trial.why_not is None:
-        assert str(trial.worth.windows["OOM"]) == "0 (it lived: its memory does not grow)"
+    assert str(trial.worth.windows["OOM"]) == told
+
+
+def test_a_reason_tells_no_path_of_this_machine() -> None:
+    (trial, *_) = trials([Catalogue.here().target("redis")], LocalRuntime())
+    broken = a_result("error").model_copy(
+        update={
+            "run_id": "20261125T1-x-1",
+            "reason": "judged: /home/me/20261125T1-x-1/a.bin is",
+        }
+    )
+    list(measure([trial], lambda _: broken))
+    assert trial.worth.windows[trial.fault].note == ("error on t: judged: 20261125T1-x-1/a.bin is")
 
 
 def test_the_page_shows_numbers_reasons_and_what_follows() -> None:
