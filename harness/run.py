@@ -169,7 +169,7 @@ class _Story:
             save_environment(self.folder, self.facts, self.ask.cell, self.site.versions)
             self.probe.watch(self.site.base_urls)
             stack.enter_context(self.probe)
-            if isinstance(self.site, Startable):
+            if isinstance(self.site, Startable) and self.ask.cell.target.attach is None:
                 self.start_s = self.site.incarnation().ready_s
             self._watch(stack)
             self.auditor = _auditor(self.ask.cell, self.site, self.folder / SHARED)

@@ -187,6 +187,7 @@ def test_a_run_whose_load_comes_from_two_machines(project: Path, postgres: Serve
                 *("--runtime", "local", "--seed", "3", "--json", "-"),
                 *("--load-processes", "2", "--load-listen", f"{HERE}:{reports}"),
             )
+            assert done.code == 0, done.err
             assert [worker.wait(20) for worker in workers] == [0, 0]
     (result,) = done.results()
     assert done.code == 0, result["reason"]
