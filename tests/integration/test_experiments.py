@@ -71,11 +71,12 @@ def test_a_channel_dies_with_what_is_queued_and_in_hand(crash: dict[str, dict[st
     stages = crash["channel"]["stages"]
     assert set(stages) <= {"queued", "in hand"}
     assert stages["queued"] >= 495
-    assert stages["in hand"] <= 5
+    # What was in hand may just have been persisted.
+    assert stages.get("in hand", 0) <= 5
 
 
 def test_a_channel_loses_its_queue_and_its_hands(crash: dict[str, dict[str, Any]]) -> None:
-    assert 500 <= crash["channel"]["counts"]["lost"] <= 515
+    assert 495 <= crash["channel"]["counts"]["lost"] <= 515
 
 
 def test_a_plain_list_loses_at_most_its_hands(crash: dict[str, dict[str, Any]]) -> None:
