@@ -63,10 +63,9 @@ class MemoryGroup:
     def read(self) -> Memory:
         """Return limit, use and OOM kills."""
         limit = self._number("memory.limit_in_bytes" if self._v1 else "memory.max")
+        used = self._number("memory.usage_in_bytes" if self._v1 else "memory.current")
         kills = self._count("memory.oom_control" if self._v1 else "memory.events", "oom_kill")
-        return Memory(
-            None if limit is None or limit > _NO_LIMIT else limit, used(self._folder), kills
-        )
+        return Memory(None if limit is None or limit > _NO_LIMIT else limit, used or 0, kills)
 
     def close(self) -> None:
         """Remove the group."""
@@ -83,30 +82,11 @@ class MemoryGroup:
         return int(text) if text.isdigit() else None
 
     def _count(self, name: str, key: str) -> int:
-        return _value(self._folder / name, key)
-
-
-def used(folder: Path) -> int:
-    """Return what a memory control group uses, in bytes, the pages of files among it.
-
-    A limit just above what processes have for themselves makes the kernel read their code
-    again and again instead of killing: seen here for 8 s on end. The pages of files are the
-    room in which it comes to a decision.
-    """
-    for name in ("memory.current", "memory.usage_in_bytes"):
-        with suppress(OSError, ValueError):
-            return int((folder / name).read_text(encoding="ascii"))
-    return 0
-
-
-def _value(file: Path, key: str) -> int:
-    """Return the number beside a word; 0 where the file or the word is missing."""
-    with suppress(OSError):
-        for line in file.read_text(encoding="ascii").splitlines():
+        for line in (self._folder / name).read_text(encoding="ascii").splitlines():
             word, _, value = line.partition(" ")
             if word == key:
                 return int(value)
-    return 0
+        return 0
 
 
 def available() -> bool:

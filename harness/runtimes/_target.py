@@ -87,3 +87,16 @@ def check_attached(target: Target, base_url: str) -> None:
             f"target {target.name}: nothing answers 200 on {url}; start the dispatcher "
             "first, or correct attach.url and http.health"
         )
+
+
+def no_container(target: Target) -> str | None:
+    """Return why a target cannot run in a container, or None."""
+    if target.attach is None and target.container is None:
+        return (
+            f"target {target.name} does not say how it runs in a container; give its file "
+            "a [container] with build or image, or use --runtime local"
+        )
+    build = target.container.build if target.container else None
+    if build is not None and not (build / "Dockerfile").is_file():
+        return f"target {target.name}: container.build: there is no Dockerfile in {build}"
+    return None

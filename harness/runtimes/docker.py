@@ -25,7 +25,7 @@ from harness.ownership import Owner
 from harness.ports import LOOPBACK, free_ports
 from harness.runtime import Order
 from harness.runtimes import _disks
-from harness.runtimes._cgroups import used
+from harness.runtimes._container_memory import oom_kills, read
 from harness.runtimes._disks import LoopDisk, mounted_at, unmount_below
 from harness.runtimes._docker_engine import connect, engine_version, host, unavailable
 from harness.runtimes._docker_events import RUN_LABEL, EngineEvents
@@ -46,6 +46,7 @@ from harness.runtimes._target import (
     check_attached,
     check_port_free,
     interpolate,
+    no_container,
     shared_folder,
     variables,
 )
@@ -90,7 +91,6 @@ READY_POLL_S = 0.05
 FIRST_PROXY_PORT = 20001
 TARGET = "target"
 SHARED = "/run/lossmeter"
-OOM_COUNT = Path("/proc/vmstat")
 _CAN = (
     *(Startable, Killable, Stoppable, Pausable, MemoryLimited, Disconnectable, Replaceable),
     *(Ending, Recorded, Rolling, ServersKillable, ServersLogged),
@@ -532,11 +532,7 @@ class DockerSite:
     def memory(self) -> Memory:
         """Read the target's control group; the count of kills is that of the kernel."""
         pid = self.incarnation().pid
-        if pid == 0:
-            return Memory(None, 0, _oom_kills())
-        folder = memory_folder(pid)
-        limit = _first_number(folder, "memory.max", "memory.limit_in_bytes")
-        return Memory(limit, used(folder), _oom_kills())
+        return read(memory_folder(pid)) if pid else Memory(None, 0, oom_kills())
 
     def limit_memory(self, limit_bytes: int | None) -> None:
         """Set the limit of memory and swap together; None sets what it started with."""
@@ -659,15 +655,7 @@ class DockerRuntime:
 
     def refuses(self, target: Target) -> str | None:
         """Return why this target cannot run here, or None."""
-        if target.attach is None and target.container is None:
-            return (
-                f"target {target.name} does not say how it runs in a container; give its file "
-                "a [container] with build or image, or use --runtime local"
-            )
-        build = target.container.build if target.container else None
-        if build is not None and not (build / "Dockerfile").is_file():
-            return f"target {target.name}: container.build: there is no Dockerfile in {build}"
-        return None
+        return no_container(target)
 
     def capabilities(self, target: Target) -> frozenset[type]:
         """Return the capability Protocols that a site of this target will have."""
@@ -787,22 +775,6 @@ def _remove(client: docker.DockerClient, mark: str) -> list[str]:
     removed += [remove("network", n) for n in client.networks.list(filters=filters)]
     removed += [remove("volume", v, force=True) for v in client.volumes.list(filters=filters)]
     return [line for line in removed if line]
-
-
-def _oom_kills() -> int:
-    """Return the kernel's count of OOM kills since it booted."""
-    for line in OOM_COUNT.read_text(encoding="ascii").splitlines():
-        name, _, value = line.partition(" ")
-        if name == "oom_kill":
-            return int(value)
-    return 0
-
-
-def _first_number(folder: Path, *names: str) -> int | None:
-    for name in names:
-        with suppress(OSError, ValueError):
-            return int((folder / name).read_text(encoding="ascii"))
-    return None
 
 
 RUNTIME = DockerRuntime()

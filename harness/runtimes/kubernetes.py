@@ -23,12 +23,12 @@ from harness.ports import free_port
 from harness.runtime import Order, in_service
 from harness.runtimes import _kube_access as access
 from harness.runtimes import _kube_manifests as manifests
+from harness.runtimes._container_memory import limit, oom_kills, read
 from harness.runtimes._docker_parts import memory_folder
 from harness.runtimes._instances import part_name
 from harness.runtimes._kube_images import NodeImages
 from harness.runtimes._kube_lives import STOP_WITHIN_S, Life, freeze
 from harness.runtimes._kube_manifests import POD_NAME, Blueprint
-from harness.runtimes._kube_memory import limit, oom_kills, read
 from harness.runtimes._kube_pods import Container, Logs, Pods, address_of, is_ready
 from harness.runtimes._kube_servers import Servers
 from harness.runtimes._kube_space import Space, owned, remove
@@ -44,6 +44,7 @@ from harness.runtimes._target import (
     answers_ok,
     check_attached,
     interpolate,
+    no_container,
     shared_folder,
     variables,
 )
@@ -643,14 +644,8 @@ class KubernetesRuntime:
 
     def refuses(self, target: Target) -> str | None:
         """Return why this target cannot run here, or None."""
-        if target.attach is None and target.container is None:
-            return (
-                f"target {target.name} does not say how it runs in a container; give its file "
-                "a [container] with build or image, or use --runtime local"
-            )
-        build = target.container.build if target.container else None
-        if build is not None and not (build / "Dockerfile").is_file():
-            return f"target {target.name}: container.build: there is no Dockerfile in {build}"
+        if why := no_container(target):
+            return why
         if target.stages and not access.here():
             return (
                 f"target {target.name} marks stages in files, which pods on another machine do "
