@@ -1,4 +1,4 @@
-"""A server that says yes to everything, after a while."""
+"""A server that says yes to everything, after a while, and the plan of a load on one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.load.plan import LoadPlan
 
 OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nok"
 
@@ -70,3 +73,22 @@ def answering(delay_s: float = 0.0, host: str = "127.0.0.1") -> Iterator[Answeri
         loop.run_until_complete(asyncio.sleep(0.05))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
+
+
+def load_plan(folder: Path, port: int, rate_per_s: float, seconds: float, seed: int) -> LoadPlan:
+    """Return the plan of a load on a server of the tests, journalled in ``folder``."""
+    return LoadPlan(
+        host="127.0.0.1",
+        port=port,
+        path="/events",
+        body='{"producer": $producer, "sequence": $sequence, "payload": "$payload"}',
+        accepted=[202],
+        refused=[503],
+        timeout_s=10.0,
+        phases=[(rate_per_s, seconds)],
+        producers=8,
+        payload_bytes=64,
+        max_in_flight=1000,
+        seed=seed,
+        folder=str(folder),
+    )

@@ -21,6 +21,7 @@ from harness.load.process import load_command
 from harness.load.reading import Journals, read_journals
 from harness.load.schedule import payload, payload_hash, schedule
 from harness.model import Status
+from tests.integration.answering import load_plan
 
 RATE, SECONDS, SEED = 200.0, 4.0, 11
 STALL_FROM_S, STALL_S = 1.0, 2.0
@@ -79,21 +80,7 @@ def stalling() -> Iterator[Stalling]:
 
 
 def _plan(folder: Path, port: int) -> LoadPlan:
-    return LoadPlan(
-        host="127.0.0.1",
-        port=port,
-        path="/events",
-        body='{"producer": $producer, "sequence": $sequence, "payload": "$payload"}',
-        accepted=[202],
-        refused=[503],
-        timeout_s=10.0,
-        phases=[(RATE, SECONDS)],
-        producers=8,
-        payload_bytes=64,
-        max_in_flight=1000,
-        seed=SEED,
-        folder=str(folder),
-    )
+    return load_plan(folder, port, RATE, SECONDS, SEED)
 
 
 def _carried_out(plan: LoadPlan) -> Journals:

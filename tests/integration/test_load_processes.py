@@ -23,28 +23,14 @@ from harness.load.process import events_sent, load_command
 from harness.load.reading import read_journals
 from harness.load.schedule import payload, payload_hash, schedule
 from harness.model import Status
-from tests.integration.answering import answering
+from tests.integration.answering import answering, load_plan
 from tests.integration.conftest import Running, harness, loading, until
 
 RATE, SECONDS, SEED = 300.0, 3.0, 5
 
 
 def _plan(folder: Path, port: int) -> LoadPlan:
-    return LoadPlan(
-        host="127.0.0.1",
-        port=port,
-        path="/events",
-        body='{"producer": $producer, "sequence": $sequence, "payload": "$payload"}',
-        accepted=[202],
-        refused=[503],
-        timeout_s=10.0,
-        phases=[(RATE, SECONDS)],
-        producers=8,
-        payload_bytes=64,
-        max_in_flight=1000,
-        seed=SEED,
-        folder=str(folder),
-    )
+    return load_plan(folder, port, RATE, SECONDS, SEED)
 
 
 @contextmanager
