@@ -44,14 +44,20 @@ def machines(count: int) -> Iterator[list[Machine]]:
             _join(made[-1].name, number)
         yield made
     finally:
-        for machine in made:
-            # The cable goes with the end that is inside.
+        for number, machine in enumerate(made, 1):
+            # The kernel takes a namespace apart some time after the command has returned; the
+            # next test that makes this cable must not meet the old one.
+            _ip("link", "delete", _cable(number), check=False)
             _ip("netns", "delete", machine.name, check=False)
 
 
-def _join(name: str, number: int) -> None:
+def _cable(number: int) -> str:
     # Names of interfaces are short; the process's number keeps two tests apart.
-    cable, here, there = f"lm{os.getpid()}-{number}", f"10.213.{number}.1", f"10.213.{number}.2"
+    return f"lm{os.getpid()}-{number}"
+
+
+def _join(name: str, number: int) -> None:
+    cable, here, there = _cable(number), f"10.213.{number}.1", f"10.213.{number}.2"
     _ip("netns", "add", name)
     _ip("link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", name)
     _ip("address", "add", f"{here}/30", "dev", cable)
