@@ -81,4 +81,5 @@ EXPERIMENT = Experiment(
     ),
     targets=("channel", "redis", "kafka"),
     predict=predict,
+    by_name_only=True,
 )

@@ -15,6 +15,7 @@ from harness.model import Address
 from harness.plugins import unknown
 from harness.target import Target, is_loopback, load_target
 
+ALL = "all"
 _PROJECT = Path(__file__).resolve().parents[1]
 
 
@@ -47,17 +48,27 @@ class Catalogue:
         return sorted(path.stem.replace("_", "-") for path in files)
 
     def chosen(self, names: Sequence[str]) -> list[str]:
-        """Return the experiments that these names mean; ``all`` stands for every one.
+        """Return the experiments that these names mean.
+
+        ``all`` stands for every one, but for those that are run by their own name only.
 
         Raises:
             UsageError: one is named twice.
         """
-        if "all" in names:
-            return self.experiment_names()
+        if ALL in names:
+            return [each for each in self.experiment_names() if each not in self.left_out(names)]
         for name in names:
             if names.count(name) > 1:
                 raise UsageError(f"experiment {name!r} is named {names.count(name)} times")
         return list(names)
+
+    def left_out(self, names: Sequence[str]) -> list[str]:
+        """Return the experiments that ``all`` among these names does not stand for."""
+        return [
+            each
+            for each in self.experiment_names()
+            if ALL in names and each not in names and self.experiment(each).by_name_only
+        ]
 
     def target_names(self) -> list[str]:
         """Return the names of all target files."""

@@ -266,6 +266,7 @@ class Experiment:
         predict: what the model expects, given what was observed.
         bounds: the budget where ``budgets.toml`` has none for it.
         exact: the prediction must be met to the event, else the instrument is wrong.
+        by_name_only: ``all`` leaves it out, since it takes as long as all others together.
     """
 
     name: str
@@ -274,4 +275,5 @@ class Experiment:
     targets: tuple[str, ...]
     predict: Callable[[Observed], Predicted]
     exact: bool = False
+    by_name_only: bool = False
     bounds: Mapping[str, int | float] = field(default_factory=dict)

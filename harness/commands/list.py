@@ -23,7 +23,8 @@ def list_() -> None:
     for name in catalogue.experiment_names():
         experiment = catalogue.experiment(name)
         variants = ", ".join(variant.name or "default" for variant in experiment.variants)
-        experiments.add_row(name, variants, experiment.hypothesis)
+        apart = "\nBy its name only: `all` leaves it out." if experiment.by_name_only else ""
+        experiments.add_row(name, variants, experiment.hypothesis + apart)
     targets = Table("target", "a yes means", "summary", title="Targets")
     for name in catalogue.target_names():
         target = catalogue.target(name)

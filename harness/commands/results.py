@@ -53,10 +53,11 @@ def results(
 ) -> None:
     """Write the reference tables: results/README.md, and the matrix as CSV, Parquet and HTML.
 
-    Makes a run of every experiment on each of its targets, or takes runs that exist. What is
-    not run, since the time is up or the runtime cannot, is named in the page.
+    Makes a run of every experiment on each of its targets, as `harness run all` does, or takes
+    runs that exist. What is not run, since the time is up or the runtime cannot, is named in
+    the page.
     """
-    from harness.catalogue import Catalogue
+    from harness.catalogue import ALL, Catalogue
     from harness.report.reference import Making
 
     if run and (experiment or target):
@@ -68,7 +69,7 @@ def results(
         return
     begin = time.monotonic()
     ask = _Ask(catalogue, runtime_named(runtime), seed, 60 * within_min)
-    cells = _cells(catalogue, experiment or catalogue.experiment_names(), target or [])
+    cells = _cells(catalogue, catalogue.chosen(experiment or [ALL]), target or [])
     folders, missing = _make(ask, cells)
     if not folders:
         say("nothing was judged")

@@ -104,7 +104,7 @@ def run(
 
     Everything is saved under results/runs/ before it is judged.
     """
-    from harness.catalogue import Catalogue, cells, with_load_pods, with_load_processes
+    from harness.catalogue import ALL, Catalogue, cells, with_load_pods, with_load_processes
 
     check_json(json_file)
     use_cluster(kubeconfig, context, allow_context)
@@ -136,7 +136,7 @@ def run(
     if monitor_factor is not None and not monitor:
         raise UsageError("--monitor-factor is the clock of --monitor: give --monitor as well")
     ask = _Ask(
-        named=[] if "all" in experiment else [catalogue.experiment(n).name for n in experiment],
+        named=[] if ALL in experiment else [catalogue.experiment(n).name for n in experiment],
         cells=asked,
         runtime=runtime_named(runtime),
         seed=secrets.randbelow(2**31) if seed is None else seed,
@@ -145,6 +145,8 @@ def run(
         junit=fresh(junit or catalogue.root / "results" / "junit.xml") if gate else None,
         watch=watch,
     )
+    if left_out := catalogue.left_out(experiment):
+        say(f"left out, since it takes long: {', '.join(left_out)}; run it by name")
     if repeat is None and not until_decided:
         raise typer.Exit(_run(ask))
     ready, _ = runnable(ask.cells, ask.runtime)
