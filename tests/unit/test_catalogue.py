@@ -1,0 +1,16 @@
+"""What a name on the command line stands for."""
+
+from harness.catalogue import Catalogue
+
+
+def test_all_leaves_out_what_runs_by_its_name_only() -> None:
+    catalogue = Catalogue.here()
+    assert catalogue.left_out(["all"]) == ["grace"]
+    assert "grace" not in catalogue.chosen(["all"])
+    assert len(catalogue.chosen(["all"])) == len(catalogue.experiment_names()) - 1
+
+
+def test_a_name_beside_all_brings_it_back() -> None:
+    catalogue = Catalogue.here()
+    assert catalogue.chosen(["all", "grace"]) == catalogue.experiment_names()
+    assert catalogue.left_out(["all", "grace"]) == catalogue.left_out(["grace"]) == []
