@@ -9,7 +9,8 @@ RATE_PER_S = 200
 # far more than the headroom and the cached files of the program, which the kernel takes away
 # before it kills; while it does, a backlog that grows slowly hardly grows at all.
 PAYLOAD_BYTES = 131072
-SETTINGS = {"workers": 5, "handler_time_s": 0.05, "capacity": 1000}
+# It is never full: a push that waits for room is in the dispatcher's memory, whoever queues.
+SETTINGS = {"workers": 5, "handler_time_s": 0.05, "capacity": 1500}
 LIMIT: dict[str, str | int | float] = {"headroom_mib": 40, "within_s": 8}
 
 

@@ -15,6 +15,7 @@ ends the file. A mark of ``EVERY`` event has the greatest producer and sequence.
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import struct
@@ -38,6 +39,8 @@ _pack = RECORD.pack_into
 
 # The file is allocated so far ahead: with room missing, a write into the map would be fatal.
 _CHUNK = 43_690 * RECORD.size
+
+_LIBC = ctypes.CDLL(None)
 
 
 class Stage(IntEnum):
@@ -133,6 +136,7 @@ class FileMarks:
         self._overflow = 0
         os.posix_fallocate(self._fd, 0, HEADER.size)
         self._map = mmap.mmap(self._fd, size)
+        self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         flags = SURVIVES if survives else 0
         HEADER.pack_into(self._map, 0, MAGIC, boot_id.encode(), capacity, time_ns(), flags, 0)
 
@@ -171,8 +175,29 @@ class FileMarks:
             self._overflow += 1
             struct.pack_into("<I", self._map, _OVERFLOW_AT, self._overflow & 0xFFFFFFFF)
             return False
+        self._keep(self._room, more)
         self._room += more
         return True
+
+    def _keep(self, offset: int, size: int) -> None:
+        """Keep the part that is written next in memory, and let the one before it go.
+
+        Near a limit of memory the kernel would write each page out and read it again for the
+        next mark: the process would crawl for want of memory, and not be ended for it. Where
+        the kernel does not allow it, marks are made all the same.
+        """
+        _LIBC.mlock(*self._pages(offset, size))
+        if offset > HEADER.size:
+            # The page in which both meet is still needed.
+            begin = max(0, offset - _CHUNK)
+            address, length = self._pages(begin, offset - begin)
+            _LIBC.munlock(address, ctypes.c_size_t(length.value - mmap.PAGESIZE))
+
+    def _pages(self, offset: int, size: int) -> tuple[ctypes.c_void_p, ctypes.c_size_t]:
+        """Return address and length in bytes of the pages that hold a part of the file."""
+        begin = offset // mmap.PAGESIZE * mmap.PAGESIZE
+        end = -(-(offset + size) // mmap.PAGESIZE) * mmap.PAGESIZE
+        return ctypes.c_void_p(self._address + begin), ctypes.c_size_t(end - begin)
 
 
 def build(settings: StageSettings, boot_id: str, *, survives: bool) -> Marks:
