@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import shutil
-import ssl
 import stat
 import subprocess
 import tarfile
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.certificates import bundle
 from harness.errors import ServiceError, UnavailableError
 from harness.ownership import inherited_mark
 from harness.runtimes._docker_engine import explain
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 PROJECT = "lossmeter"
 LABEL = f"{PROJECT}.image"
-CA_VARIABLE = "LOSSMETER_CA_BUNDLE"
 IMAGE_VARIABLE = "LOSSMETER_IMAGE_"
 ROOT = "debian:bookworm-slim"
 SUITE = "bookworm"
@@ -118,8 +117,8 @@ class Images:
 
     def base(self) -> str:
         """Return the image that all ours stand on."""
-        bundle = {"ca-certificates.crt": _ca_bundle()}
-        return self._build(Recipe("base", BASE, bundle), {"ROOT": self._root()})
+        trusted = {"ca-certificates.crt": bundle()}
+        return self._build(Recipe("base", BASE, trusted), {"ROOT": self._root()})
 
     def _root(self) -> str:
         """Return Debian as it comes: from a registry, or bootstrapped from its packages."""
@@ -217,27 +216,6 @@ def _container(target: Target) -> Container:
             "[container] with build or image"
         )
     return target.container
-
-
-def _ca_bundle() -> Path:
-    """Return the certificates that images trust: those that this machine trusts.
-
-    Behind a proxy that ends TLS, its certificate must be among them.
-
-    Raises:
-        UnavailableError: the file that was named does not exist.
-    """
-    named = os.environ.get(CA_VARIABLE)
-    if named and not Path(named).is_file():
-        raise UnavailableError(f"{CA_VARIABLE} names {named}, and there is no such file")
-    system = ssl.get_default_verify_paths()
-    usual = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
-    for name in (named, system.cafile, *usual):
-        if name and Path(name).is_file():
-            return Path(name)
-    raise UnavailableError(
-        f"no bundle of certificates was found on this machine; name one in {CA_VARIABLE}"
-    )
 
 
 def _bootstrap(tar: Path) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.certificates import VARIABLE, trusted_by_downloads
 from harness.errors import CacheError
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def download(jars: tuple[Jar, ...], to: Path) -> None:
     Raises:
         CacheError: one could not be downloaded, or has another checksum.
     """
-    with tempfile.TemporaryDirectory(dir=to) as scratch:
+    with trusted_by_downloads(), tempfile.TemporaryDirectory(dir=to) as scratch:
         context = _context(Path(scratch))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             got = [pool.submit(_get, jar, context) for jar in jars]
@@ -127,7 +128,8 @@ def _resolve(artifact: Artifact) -> Path:
             if attempt == _ATTEMPTS:
                 raise CacheError(
                     f"{artifact} could not be downloaded: {type(error).__name__}; connect this "
-                    "machine to the network, or set the proxy variables that it needs"
+                    "machine to the network, or set the variables that it needs for its proxy, "
+                    f"or for certificates ({VARIABLE})"
                 ) from error
             time.sleep(attempt)
         except RuntimeError as error:
