@@ -44,6 +44,6 @@ EXPERIMENT = Experiment(
         "they come, loses none and refuses none."
     ),
     variants=tuple(Variant(str(rate), steady(rate, LOAD_S), (), SETTINGS) for rate in RATES_PER_S),
-    targets=("channel", "redis-list", "redis", "kafka"),
+    targets=("channel", "redis-list", "redis", "redis-batch", "kafka", "kafka-batch"),
     predict=predict,
 )
