@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness import debian
 from harness.cache import cache_root
 from harness.errors import ExitCode, HarnessError, UnavailableError
 from harness.ownership import start_ticks
@@ -58,23 +59,13 @@ def _bring_up() -> None:
 
 
 def _install() -> None:
-    if shutil.which("apt-get") is None:
+    if not debian.has_packages():
         raise UnavailableError(
             "this machine is neither Debian nor Ubuntu; install a Docker engine as its maker "
             "describes, start it, and everything else comes by itself"
         )
     _say(f"installing {' and '.join(PACKAGES)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ("apt-get", "update", "-qq"),
-        ("apt-get", "install", "-qq", "--yes", "--no-install-recommends", *PACKAGES),
-    ):
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, errors="replace", check=False
-        )
-        if done.returncode != 0:
-            tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
-            raise UnavailableError(f"{' '.join(command)} failed:\n{tail}")
+    debian.install(PACKAGES)
 
 
 def _start() -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import debian
 from tests.sites import CI
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -70,15 +71,10 @@ def install() -> int:
     if found() is not None:
         print(f"browser: {found()}")  # noqa: T201
         return 0
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    if not debian.can_install():
         print(MISSING, file=sys.stderr)  # noqa: T201
         return 4
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "-qq", "update"],
-        ["apt-get", "-qq", "install", "--yes", "--no-install-recommends", "chromium"],
-    ):
-        subprocess.run(command, check=True, env=quiet, stdout=subprocess.DEVNULL)
+    debian.install(["chromium"])
     return 0
 
 

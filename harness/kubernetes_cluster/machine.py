@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness import debian
 from harness.errors import UnavailableError
 from harness.kubernetes_cluster.words import say
 
@@ -26,7 +27,6 @@ PLUGIN_PACKAGE = "containernetworking-plugins"
 CGROUPS = Path("/sys/fs/cgroup")
 _NEEDED_GROUPS = ("memory", "cpu", "pids")
 COMMAND_S = 120.0
-INSTALL_S = 600.0
 
 
 def check() -> None:
@@ -60,56 +60,46 @@ def bring_packages() -> Path:
     """
     missing = _missing()
     if missing:
-        if shutil.which("apt-get") is None:
+        if not debian.has_packages():
             raise UnavailableError(
                 f"this machine lacks {', '.join(missing)} and is neither Debian nor Ubuntu; "
                 "install them as their makers describe"
             )
         say(f"installing {', '.join(missing)}")
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        options = ("-qq", "--yes", "--no-install-recommends")
-        run("apt-get", "update", "-qq", within_s=INSTALL_S, environment=environment)
-        run(
-            *("apt-get", "install", *options, *missing),
-            within_s=INSTALL_S,
-            environment=environment,
-        )
+        debian.install(missing)
     plugins = _plugins()
     if plugins is None or _missing():
         raise UnavailableError(f"{', '.join(_missing())} cannot be found though just installed")
     return plugins
 
 
-def run(*argv: str, within_s: float = COMMAND_S, environment: dict[str, str] | None = None) -> str:
+def run(*argv: str) -> str:
     """Run a command to its end and return its output.
 
     Raises:
         UnavailableError: it failed; the message ends with its last lines.
     """
-    code, said = attempt(*argv, within_s=within_s, environment=environment)
+    code, said = attempt(*argv)
     if code != 0:
         tail = "\n".join(said.strip().splitlines()[-20:])
         raise UnavailableError(f"{' '.join(argv[:4])} failed with exit code {code}:\n{tail}")
     return said
 
 
-def attempt(
-    *argv: str, within_s: float = COMMAND_S, environment: dict[str, str] | None = None
-) -> tuple[int, str]:
+def attempt(*argv: str) -> tuple[int, str]:
     """Run a command to its end and return its exit code and output, whatever they are."""
     try:
         done = subprocess.run(
             argv,
-            env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=within_s,
+            timeout=COMMAND_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return 124, f"it did not end within {within_s:g} s"
+        return 124, f"it did not end within {COMMAND_S:g} s"
     except OSError as error:
         return 127, f"it cannot be run: {error.strerror}"
     return done.returncode, done.stdout + done.stderr

@@ -190,6 +190,48 @@ class LoopDisk:
         return False
 
 
+class Disks:
+    """The half of a site that looks after the disks of its servers.
+
+    Attributes:
+        disks: of the servers that have one of their own in this run, by their names.
+    """
+
+    def __init__(self) -> None:
+        self.disks: dict[str, LoopDisk] = {}
+
+    def disk(self, server: str) -> Disk:
+        """Look at the disk that a server's data is on, as this machine sees it."""
+        return self.disk_of(server).look()
+
+    def restore_power(self, server: str) -> None:
+        """Mount the disk again; the server finds it when it is started."""
+        self.disk_of(server).restore()
+
+    def room(self, server: str) -> Room:
+        """Look at the room on a server's disk."""
+        return self.disk_of(server).room()
+
+    def fill_disk(self, server: str) -> None:
+        """Take all room that is left on a server's disk."""
+        self.disk_of(server).fill()
+
+    def clear_disk(self, server: str) -> None:
+        """Give it back."""
+        if server in self.disks:
+            self.disks[server].clear()
+
+    def disk_of(self, server: str) -> LoopDisk:
+        """Return a server's disk.
+
+        Raises:
+            FaultError: it has none of its own.
+        """
+        if server not in self.disks:
+            raise FaultError(f"server {server} has no disk of its own in this run")
+        return self.disks[server]
+
+
 def mounts(pid: int | str = "self") -> Iterator[Mount]:
     """Yield the mount table as a process sees it; see ``proc_pid_mountinfo(5)``."""
     for line in Path(f"/proc/{pid}/mountinfo").read_text(encoding="utf-8").splitlines():

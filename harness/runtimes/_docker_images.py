@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import debian
 from harness.certificates import bundle
 from harness.errors import ServiceError, UnavailableError
 from harness.ownership import inherited_mark
@@ -226,9 +227,8 @@ def _bootstrap(tar: Path) -> None:
         ImageError: it failed.
     """
     tool = shutil.which("mmdebstrap")
-    if tool is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        _run("apt-get", "update", "-qq")
-        _run("apt-get", "install", "-qq", "--yes", "--no-install-recommends", "mmdebstrap")
+    if tool is None and debian.can_install():
+        debian.install(["mmdebstrap"])
         tool = shutil.which("mmdebstrap")
     if tool is None:
         raise UnavailableError(
@@ -240,10 +240,9 @@ def _bootstrap(tar: Path) -> None:
 
 
 def _run(*argv: str) -> None:
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", **inherited_mark()}
     done = subprocess.run(
         argv,
-        env=environment,
+        env={**os.environ, **inherited_mark()},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

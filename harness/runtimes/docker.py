@@ -26,7 +26,7 @@ from harness.ports import LOOPBACK, free_ports
 from harness.runtime import Order
 from harness.runtimes import _disks
 from harness.runtimes._container_memory import oom_kills, read
-from harness.runtimes._disks import LoopDisk, mounted_at, unmount_below
+from harness.runtimes._disks import Disks, LoopDisk, mounted_at, unmount_below
 from harness.runtimes._docker_engine import connect, engine_version, host, unavailable
 from harness.runtimes._docker_events import RUN_LABEL, EngineEvents
 from harness.runtimes._docker_images import Images, replaced
@@ -53,7 +53,6 @@ from harness.runtimes._target import (
 from harness.service import ContainerSpec, Service, Slot
 from harness.site import (
     Disconnectable,
-    Disk,
     DiskFillable,
     Ending,
     Endpoint,
@@ -73,7 +72,6 @@ from harness.site import (
     RestartedByPolicy,
     Rolled,
     Rolling,
-    Room,
     ServersKillable,
     ServersLogged,
     Startable,
@@ -97,7 +95,7 @@ _CAN = (
 )
 
 
-class DockerSite:
+class DockerSite(Disks):
     """A target and its servers as containers."""
 
     proxies: ProxyControl
@@ -105,6 +103,7 @@ class DockerSite:
     def __init__(
         self, order: Order, owner: Owner, state: Path, client: docker.DockerClient
     ) -> None:
+        super().__init__()
         self.endpoints: dict[str, Endpoint] = {}
         self.folder = order.folder
         self.versions: dict[str, str] = {"engine": engine_version(host())}
@@ -120,7 +119,6 @@ class DockerSite:
         self._expected: set[str] = set()
         self._network: Network | None = None
         self._events: EngineEvents | None = None
-        self._disks: dict[str, LoopDisk] = {}
         self._ready_s: dict[str, float] = {}
         self.base_urls = self._base_urls(order)
         self.base_url = self.base_urls[0]
@@ -179,7 +177,7 @@ class DockerSite:
             disk = LoopDisk(self._state / "disks" / service.name, folder / "disk")
             # Whoever the server in the container is, it makes a folder of its own there.
             disk.point.chmod(0o1777)
-            self._disks[service.name] = disk
+            self.disks[service.name] = disk
         advertised = Address(service.name, service.port)
         if service.name in self._fronts:
             advertised = Address(self._proxy_name(), self._front_inside(service.name))
@@ -200,10 +198,10 @@ class DockerSite:
 
     def _check_on_disk(self, name: str, spec: ContainerSpec) -> None:
         """Make sure that the container really writes to the disk that is to lose power."""
-        if name not in self._disks or spec.data is None:
+        if name not in self.disks or spec.data is None:
             return
         inside = mounted_at(Path(spec.data), self._parts[name].incarnation().pid)
-        device = self._disks[name].look().device
+        device = self.disks[name].look().device
         if inside is None or inside.device != device:
             raise ServiceError(
                 f"{name} keeps its data on {inside.device if inside else 'its root'} and not on "
@@ -219,7 +217,7 @@ class DockerSite:
             # So that the harness can measure through the proxy what the target meets there.
             ports |= {self._front_inside(name): front for name, front in self._fronts.items()}
         mounts = [(path, inside, False) for inside, path in spec.files.items()]
-        disk = self._disks.get(service.name)
+        disk = self.disks.get(service.name)
         if disk is not None and spec.data is not None:
             mounts.append((disk.point, spec.data, True))
         return Blueprint(
@@ -345,7 +343,7 @@ class DockerSite:
         """Start every instance of the target, one after the other."""
         for index in range(len(self.base_urls)):
             self._start(index)
-        for disk in self._disks.values():
+        for disk in self.disks.values():
             disk.flush()
 
     def _start(self, index: int) -> Incarnation:
@@ -594,35 +592,9 @@ class DockerSite:
         """Return what a server has written so far, as the engine kept it."""
         return self._server(name).log().decode(errors="replace")
 
-    def disk(self, server: str) -> Disk:
-        """Look at the disk that holds a server's data, as this machine sees it."""
-        return self._disk(server).look()
-
     def cut_power(self, server: str) -> None:
         """Shut the disk of a server down without flushing it; its container has ended."""
-        self._disk(server).cut()
-
-    def restore_power(self, server: str) -> None:
-        """Mount the disk again; the container finds it when it is started."""
-        self._disk(server).restore()
-
-    def room(self, server: str) -> Room:
-        """Look at the room on a server's disk."""
-        return self._disk(server).room()
-
-    def fill_disk(self, server: str) -> None:
-        """Take all room that is left on a server's disk."""
-        self._disk(server).fill()
-
-    def clear_disk(self, server: str) -> None:
-        """Give it back."""
-        if server in self._disks:
-            self._disks[server].clear()
-
-    def _disk(self, server: str) -> LoopDisk:
-        if server not in self._disks:
-            raise FaultError(f"server {server} has no disk of its own in this run")
-        return self._disks[server]
+        self.disk_of(server).cut()
 
     def _server(self, name: str) -> Part:
         if name not in self._slots:

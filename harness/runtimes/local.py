@@ -27,7 +27,7 @@ from harness.ports import LOOPBACK, free_ports
 from harness.runtime import Order
 from harness.runtimes import _cgroups, _disks
 from harness.runtimes._cgroups import MemoryGroup
-from harness.runtimes._disks import LoopDisk, kill_all, unmount_below
+from harness.runtimes._disks import Disks, LoopDisk, kill_all, unmount_below
 from harness.runtimes._instances import Instances, part_name
 from harness.runtimes._processes import (
     PLAIN,
@@ -50,7 +50,6 @@ from harness.runtimes._target import (
 )
 from harness.service import ProcessSpec, Service, Slot
 from harness.site import (
-    Disk,
     DiskFillable,
     Ending,
     Endpoint,
@@ -67,7 +66,6 @@ from harness.site import (
     Replaceable,
     Rolled,
     Rolling,
-    Room,
     ServersKillable,
     ServersLogged,
     Startable,
@@ -84,12 +82,13 @@ _CAN = (
 )
 
 
-class LocalSite:
+class LocalSite(Disks):
     """A target and its servers as local processes."""
 
     proxies: ProxyControl
 
     def __init__(self, order: Order, owner: Owner, state: Path) -> None:
+        super().__init__()
         self.endpoints: dict[str, Endpoint] = {}
         self.folder = order.folder
         self.versions: dict[str, str] = {}
@@ -101,7 +100,6 @@ class LocalSite:
         self._targets: dict[int, Child] = {}
         self._expected_ends: set[int] = set()
         self._expected_servers: set[str] = set()
-        self._disks: dict[str, LoopDisk] = {}
         self._specs: dict[str, tuple[Service, Slot]] = {}
         self._memory: MemoryGroup | None = None
         self.base_urls = self._base_urls(order)
@@ -158,7 +156,7 @@ class LocalSite:
         folder = self._state / service.name
         if service.name in self._order.disks:
             image = self._state / "disks" / service.name
-            self._disks[service.name] = LoopDisk(image, folder)
+            self.disks[service.name] = LoopDisk(image, folder)
         else:
             folder.mkdir(mode=0o700)
         account(service.unprivileged).own(folder)
@@ -252,7 +250,7 @@ class LocalSite:
         """Start every instance of the target, one after the other."""
         for index in range(len(self.base_urls)):
             self._start(index)
-        for disk in self._disks.values():
+        for disk in self.disks.values():
             disk.flush()
 
     def _start(self, index: int) -> Incarnation:
@@ -376,13 +374,9 @@ class LocalSite:
         log = self.folder / "logs" / f"{self._server(name).name}.log"
         return log.read_text(encoding="utf-8", errors="replace")
 
-    def disk(self, server: str) -> Disk:
-        """Look at the disk that a server's folder is on."""
-        return self._disk(server).look()
-
     def cut_power(self, server: str) -> None:
         """End what a server left running, and shut its disk down without flushing it."""
-        disk = self._disk(server)
+        disk = self.disk_of(server)
         # PostgreSQL's children outlive it for a moment.
         kill_all([process for process, owner in marked() if self._uses(process, owner, server)])
         disk.cut()
@@ -394,28 +388,6 @@ class LocalSite:
             return Path(process.cwd()).is_relative_to(self._state / server)
         except psutil.Error:
             return False
-
-    def restore_power(self, server: str) -> None:
-        """Mount the disk again."""
-        self._disk(server).restore()
-
-    def room(self, server: str) -> Room:
-        """Look at the room on a server's disk."""
-        return self._disk(server).room()
-
-    def fill_disk(self, server: str) -> None:
-        """Take all room that is left on a server's disk."""
-        self._disk(server).fill()
-
-    def clear_disk(self, server: str) -> None:
-        """Give it back."""
-        if server in self._disks:
-            self._disks[server].clear()
-
-    def _disk(self, server: str) -> LoopDisk:
-        if server not in self._disks:
-            raise FaultError(f"server {server} has no disk of its own in this run")
-        return self._disks[server]
 
     def _server(self, name: str) -> Child:
         if name not in self._servers:

@@ -20,7 +20,7 @@ def test_the_file_that_is_named_is_taken(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_a_named_file_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "/nowhere/own.pem")
-    with pytest.raises(UnavailableError, match="names /nowhere/own.pem, and there is no such"):
+    with pytest.raises(UnavailableError, match=r"names /nowhere/own\.pem, and there is no such"):
         bundle()
 
 
