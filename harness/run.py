@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from harness import open_files
 from harness.admission import PROXY, disks_of, services_of
 from harness.catalogue import Cell
 from harness.collect import Auditor
@@ -88,6 +89,7 @@ def run(ask: Ask) -> Result:
         UsageError: the cell cannot be run as asked.
         InterruptedRunError: Ctrl-C or SIGTERM.
     """
+    open_files.allow()
     story = _Story(ask, services_of(ask.cell))
     facts, folder = story.facts, story.folder
     begin = time.monotonic()

@@ -35,9 +35,11 @@ def load_worker(
     send, and passes its journals on. Trusts whoever answers at that address: use it in a
     network of your own.
     """
+    from harness import open_files
     from harness.load.process import worker_command
     from harness.model import Address
 
+    open_files.allow()
     address = Address.parse(master)
     for run in range(runs):
         with tempfile.TemporaryDirectory(prefix="lossmeter-load-") as folder:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from harness.runtime import in_service
+from harness.ports import LOOPBACK, free_ports
+from harness.runtime import Order, in_service
 from harness.site import Incarnation, Rolled, Stopped
 
 
@@ -59,6 +60,22 @@ class Instances:
         lines = [self._addresses[index] for index in sorted(self._serving)]
         partial.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
         partial.replace(self._file)
+
+
+def base_urls(order: Order) -> list[str]:
+    """Return where each instance will be found on this machine's loopback."""
+    target = order.target
+    if target.attach is not None:
+        return [target.attach.url]
+    fixed = target.start.port if target.start else None
+    ports = [fixed] if fixed else []
+    ports += free_ports(order.instances - len(ports))
+    return [f"http://{LOOPBACK}:{port}" for port in ports]
+
+
+def port_of(url: str) -> int:
+    """Return the port of such a URL."""
+    return int(url.rpartition(":")[2])
 
 
 def part_name(target: str, index: int) -> str:

@@ -38,7 +38,7 @@ from harness.runtimes._docker_parts import (
     labels,
     memory_folder,
 )
-from harness.runtimes._instances import Instances, part_name
+from harness.runtimes._instances import Instances, base_urls, part_name, port_of
 from harness.runtimes._processes import Child, base_environment, kill_marked, marked
 from harness.runtimes._state import remove_dead, state_folder
 from harness.runtimes._target import (
@@ -120,19 +120,10 @@ class DockerSite(Disks):
         self._network: Network | None = None
         self._events: EngineEvents | None = None
         self._ready_s: dict[str, float] = {}
-        self.base_urls = self._base_urls(order)
+        self.base_urls = base_urls(order)
         self.base_url = self.base_urls[0]
         self._instances = Instances(order.folder, self.base_urls)
         self.probe: Probe = order.probe(self.base_url)
-
-    def _base_urls(self, order: Order) -> list[str]:
-        target = order.target
-        if target.attach is not None:
-            return [target.attach.url]
-        fixed = target.start.port if target.start else None
-        ports = [fixed] if fixed else []
-        ports += free_ports(order.instances - len(ports))
-        return [f"http://{LOOPBACK}:{port}" for port in ports]
 
     # The servers.
 
@@ -153,7 +144,7 @@ class DockerSite(Disks):
                 check_duplicate=True,
             )
         self._events = EngineEvents(self._owner)
-        own = {_port(url) for url in self.base_urls}
+        own = {port_of(url) for url in self.base_urls}
         wanted = len(services) + len(self._order.target.proxied) + len(own)
         free = [port for port in free_ports(wanted) if port not in own]
         outside = {service.name: Address(LOOPBACK, free.pop()) for service in services}
@@ -370,7 +361,7 @@ class DockerSite(Disks):
         target = self._order.target
         if target.start is None or target.container is None:
             raise TargetError(f"target {target.name} is attached; the harness cannot start it")
-        port = _port(self.base_urls[index])
+        port = port_of(self.base_urls[index])
         check_port_free(target, port)
         image = self._images.target(target)
         container = target.container
@@ -692,10 +683,6 @@ class DockerRuntime:
             finally:
                 client.close()
         return removed + remove_dead(self.name)
-
-
-def _port(url: str) -> int:
-    return int(url.rpartition(":")[2])
 
 
 def _user(container: Container) -> str | None:

@@ -28,7 +28,7 @@ from harness.runtime import Order
 from harness.runtimes import _cgroups, _disks
 from harness.runtimes._cgroups import MemoryGroup
 from harness.runtimes._disks import Disks, LoopDisk, kill_all, unmount_below
-from harness.runtimes._instances import Instances, part_name
+from harness.runtimes._instances import Instances, base_urls, part_name, port_of
 from harness.runtimes._processes import (
     PLAIN,
     Account,
@@ -102,21 +102,12 @@ class LocalSite(Disks):
         self._expected_servers: set[str] = set()
         self._specs: dict[str, tuple[Service, Slot]] = {}
         self._memory: MemoryGroup | None = None
-        self.base_urls = self._base_urls(order)
+        self.base_urls = base_urls(order)
         self.base_url = self.base_urls[0]
         self._instances = Instances(order.folder, self.base_urls)
         self.probe: Probe = order.probe(self.base_url)
         if order.target.start is not None and _cgroups.available():
             self._memory = MemoryGroup(owner)
-
-    def _base_urls(self, order: Order) -> list[str]:
-        target = order.target
-        if target.attach is not None:
-            return [target.attach.url]
-        fixed = target.start.port if target.start else None
-        ports = [fixed] if fixed else []
-        ports += free_ports(order.instances - len(ports))
-        return [f"http://{LOOPBACK}:{port}" for port in ports]
 
     # The servers.
 
@@ -127,7 +118,7 @@ class LocalSite(Disks):
             services.append(self._order.proxy)
         proxied = self._order.target.proxied
         # One after the other they could be the same; the target's own are not taken yet.
-        own = {_port(url) for url in self.base_urls}
+        own = {port_of(url) for url in self.base_urls}
         wanted = len(services) + len(proxied) + len(own)
         free = [p for p in free_ports(wanted) if p not in own]
         addresses = [Address(LOOPBACK, port) for port in free]
@@ -257,7 +248,7 @@ class LocalSite(Disks):
         target = self._order.target
         if target.start is None:
             raise TargetError(f"target {target.name} is attached; the harness cannot start it")
-        check_port_free(target, _port(self.base_urls[index]))
+        check_port_free(target, port_of(self.base_urls[index]))
         values = self._variables(index)
         argv = [interpolate(part, values, target.name) for part in target.start.command]
         environment = {
@@ -403,7 +394,7 @@ class LocalSite(Disks):
         own = {
             "python": sys.executable,
             "host": LOOPBACK,
-            "port": str(_port(self.base_urls[index])),
+            "port": str(port_of(self.base_urls[index])),
             "instance": str(index),
             "run_folder": str(shared_folder(self.folder)),
         }
@@ -430,10 +421,6 @@ class LocalSite(Disks):
             list(pool.map(Child.terminate, self._servers.values()))
         if self._memory is not None:
             self._memory.close()
-
-
-def _port(url: str) -> int:
-    return int(url.rpartition(":")[2])
 
 
 def _life(child: Child) -> Incarnation:
