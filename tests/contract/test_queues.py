@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer
 
 from targets.dispatcher import queues
 from targets.dispatcher.config import ConfigurationError, QueueSettings
@@ -36,10 +37,17 @@ Test = Callable[[Opens], Coroutine[Any, Any, None]]
 def backend(request: pytest.FixtureRequest) -> QueueSettings:
     """Settings of one backend with a name of its own, so that tests share no events."""
     kind = request.param
-    name = f"t-{uuid.uuid4().hex[:12]}"
     if kind == "channel":
-        return QueueSettings(type=kind, capacity=CAPACITY, name=name)
-    server: Server = request.getfixturevalue("kafka" if kind == "kafka" else "redis")
+        return QueueSettings(type=kind, capacity=CAPACITY, name=_name())
+    return _settings(kind, request.getfixturevalue("kafka" if kind == "kafka" else "redis"))
+
+
+def _name() -> str:
+    return f"t-{uuid.uuid4().hex[:12]}"
+
+
+def _settings(kind: str, server: Server) -> QueueSettings:
+    name = _name()
     return QueueSettings(
         type=kind,
         capacity=CAPACITY,
@@ -252,6 +260,41 @@ async def _crash(queue: Queue) -> None:
     if over is not None:
         over.set()
         await asyncio.sleep(0.5)
+
+
+def test_a_kafka_consumer_that_is_fenced_off_joins_again(kafka: Server) -> None:
+    settings = _settings("kafka", kafka)
+
+    async def test(open_one: Opens) -> None:
+        queue = await open_one()
+        await _put(queue, 0)
+        assert await _drain(queue, 1) == [0]
+        intruder = Consumer(
+            {
+                "bootstrap.servers": settings.address,
+                "security.protocol": "SASL_PLAINTEXT",
+                "sasl.mechanism": "PLAIN",
+                "sasl.username": settings.username,
+                "sasl.password": settings.password,
+                "group.id": f"{settings.name}-workers",
+                "group.instance.id": settings.instance_id,
+            }
+        )
+        intruder.subscribe([settings.name])
+        async with asyncio.timeout(WITHIN_S):
+            while not intruder.assignment():
+                await asyncio.to_thread(intruder.poll, 0.1)
+        await asyncio.to_thread(intruder.close)
+        await _until(queue, lambda length: length is None)
+        await _until(queue, lambda length: length is not None)
+        await _put(queue, 1, 2, 3)
+        # The commit of the first may have been fenced off too: then it comes a second time.
+        seen: set[int] = set()
+        while len(seen - {0}) < 3:
+            seen |= set(await _drain(queue, 1))
+        assert seen - {0} == {1, 2, 3}
+
+    _run(settings, test)
 
 
 def test_backends_say_what_survives(backend: QueueSettings) -> None:

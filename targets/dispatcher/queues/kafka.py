@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from confluent_kafka import (
@@ -36,10 +37,13 @@ ANSWER_S = 5.0
 POLL_S = 0.1
 ROOM_POLL_S = 0.02
 REPORT_POLL_S = 0.001
+REJOIN_S = 1.0
 
 # Messages consumed at once; more would hold up the loop that shares the interpreter.
 TOGETHER = 200
 
+# The code by which the client says that it will never work again.
+_ENDED = KafkaError._FATAL  # noqa: SLF001 - it has no public name
 
 _Config = dict[str, str | int | float | bool]
 
@@ -103,10 +107,7 @@ class KafkaQueue:
                 "delivery.timeout.ms": int(DELIVERY_S * 1000),
             }
         )
-        self._consumer = Consumer(self._client() | self._membership())
-        self._consumer.subscribe(
-            [self._settings.name], on_assign=self._assigned, on_revoke=self._revoked
-        )
+        self._consumer = self._join()
         thread = threading.Thread(target=self._poll_consumer, daemon=True, name="consumer")
         thread.start()
         self._threads.append(thread)
@@ -300,6 +301,28 @@ class KafkaQueue:
 
     # Consuming.
 
+    def _join(self) -> Consumer:
+        """Return a new member of the group."""
+        consumer = Consumer(self._client() | self._membership())
+        consumer.subscribe([self._settings.name], on_assign=self._assigned, on_revoke=self._revoked)
+        return consumer
+
+    def _join_again(self) -> None:
+        """Replace a consumer that has ended for good.
+
+        A member that was away for longer than its session, since its broker was, may find
+        itself fenced off when it joins again by its own id, and never consumes any more.
+        """
+        LOG.warning("consumer: ended for good, joining the group anew")
+        with suppress(KafkaException, RuntimeError):
+            self._consumer.close()
+        with self._lock:
+            left = list(self._partitions)
+        self._revoked(self._consumer, [TopicPartition(self._settings.name, n) for n in left])
+        # Two processes that were given the same id would take turns; they must not spin.
+        time.sleep(REJOIN_S)
+        self._consumer = self._join()
+
     def _poll_consumer(self) -> None:
         while not self._over.is_set():
             free = self._seize()
@@ -326,9 +349,13 @@ class KafkaQueue:
             time.sleep(POLL_S)
             return []
         messages = [first, *rest] if first else []
-        for message in messages:
-            if message.error():
-                LOG.warning("consumer: %s", message.error())
+        told = [problem for message in messages if (problem := message.error())]
+        for problem in told:
+            LOG.warning("consumer: %s", problem)
+        if any(problem.code() == _ENDED or problem.fatal() for problem in told):
+            self._join_again()
+            # What was consumed beside it is delivered again.
+            return []
         return [message for message in messages if not message.error()]
 
     def _hand_out(self, messages: list[Message]) -> int:
@@ -386,7 +413,7 @@ class KafkaQueue:
                     await asyncio.to_thread(
                         self._consumer.commit, offsets=offsets, asynchronous=False
                     )
-                except KafkaException as error:
+                except (KafkaException, RuntimeError) as error:
                     LOG.warning("commit: %s", error)
                     await asyncio.sleep(POLL_S)
                 else:
