@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer
+from redis.asyncio import Redis
 
 from targets.dispatcher import queues
 from targets.dispatcher.config import ConfigurationError, QueueSettings
@@ -260,6 +261,29 @@ async def _crash(queue: Queue) -> None:
     if over is not None:
         over.set()
         await asyncio.sleep(0.5)
+
+
+@pytest.mark.parametrize("kind", ["redis", "redis-list"])
+def test_a_redis_that_lost_its_data_is_used_again(kind: str, redis: Server) -> None:
+    settings = _settings(kind, redis)
+
+    async def test(open_one: Opens) -> None:
+        queue = await open_one()
+        await _put(queue, 0, 1)
+        held = await _take(queue)
+        host, _, port = settings.address.rpartition(":")
+        client = Redis(
+            host=host, port=int(port), username=settings.username, password=settings.password
+        )
+        await client.delete(settings.name)
+        await client.aclose()
+        await _until(queue, lambda length: length == 0)
+        await _put(queue, 2)
+        assert await _drain(queue, 1) == [2]
+        await queue.ack(held)
+        assert await queue.length() == 0
+
+    _run(settings, test)
 
 
 def test_a_kafka_consumer_that_is_fenced_off_joins_again(kafka: Server) -> None:

@@ -19,8 +19,14 @@ from targets.dispatcher.events import Accepted
 from targets.dispatcher.queues._redis import AGAIN_S, ANSWER_S, TOGETHER, RedisQueue
 from targets.dispatcher.queues.protocol import Delivery
 
-# What is in hands is still in the stream, so it does not count against the capacity.
-_ADD = """
+_GROUP = "workers"
+
+# What is in hands is still in the stream, so it does not count against the capacity. A server
+# that came back without its data has neither stream nor group any more.
+_ADD = f"""
+if redis.call('exists', KEYS[1]) == 0 then
+    redis.call('xgroup', 'create', KEYS[1], '{_GROUP}', '0', 'mkstream')
+end
 local held = 0
 local groups = redis.call('xinfo', 'groups', KEYS[1])
 for i = 1, #groups[1], 2 do
@@ -33,7 +39,6 @@ return added
 """
 _Entry = tuple[bytes, dict[bytes, bytes]]
 
-_GROUP = "workers"
 _BLOCK_MS = int(ANSWER_S * 1000 / 5)
 _CLAIM_EVERY_S = 5.0
 _CLAIM_IDLE_MS = 30_000
@@ -114,9 +119,11 @@ class RedisStreamQueue(RedisQueue):
         waiting: they will be claimed.
         """
         try:
-            return int(await self._client.xlen(self._key)) - len(self._own)
+            in_stream = int(await self._client.xlen(self._key))
         except (RedisError, OSError):
             return None
+        # A server that lost its data has less than what was taken from it.
+        return max(0, in_stream - len(self._own))
 
     async def _inherit(self) -> None:
         """Read the entries that this consumer was given and never acknowledged."""
