@@ -34,7 +34,7 @@ _EARLY = Trigger(condition="queue_length >= 50", at_s=1.0)
 FAULTS: Mapping[str, PlannedFault] = {
     "SIGKILL": PlannedFault("sigkill", _AT),
     "stop": PlannedFault("stop", _AT, parameters={"grace_s": 10}),
-    "OOM": PlannedFault("oom", _EARLY, parameters={"headroom_mib": 24, "within_s": 8}),
+    "OOM": PlannedFault("oom", _EARLY, parameters={"headroom_mib": 16, "within_s": 8}),
     "power loss": PlannedFault("power-loss", _AT),
 }
 POWER = "power loss"
