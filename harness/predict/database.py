@@ -21,6 +21,8 @@ from harness.predict.overload import Intake, arrivals, intake_of
 BACK_S = 0.3
 # How much the number of failures may differ since a busy machine is slower, as a share.
 BUSY_SHARE = 0.15
+# It lies among the dead letters then, and yet it is delivered.
+_UNDONE = "an insert whose answer did not come back may have been done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +213,8 @@ def failing(seen: Observed, trouble: Trouble, what: str, slack: Slack | None = N
             Expected(
                 "dead_lettered",
                 fate.dead_lettered,
-                0 if overflows else differs,
-                "" if overflows or not differs else may.reason,
+                min(intake.workers, care.letters) if overflows else differs,
+                _UNDONE if overflows else may.reason if differs else "",
             )
         )
     return Predicted(

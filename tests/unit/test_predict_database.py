@@ -96,7 +96,7 @@ def test_what_a_dead_letter_queue_cannot_hold_is_predicted_to_be_lost() -> None:
     predicted = failing(_seen(13, **care), away(2, 13, 0.5), "away")
     all_lost = failing(_seen(13, retry_attempts=3), away(2, 13, 0.5), "away")
     (letters,) = predicted.figures
-    assert (letters.name, letters.value, letters.tolerance) == ("dead_lettered", 10, 0)
+    assert (letters.name, letters.value, letters.tolerance) == ("dead_lettered", 10, 5)
     assert all_lost.lost is not None
     assert predicted.lost == all_lost.lost - 10
     roomy = failing(_seen(13, **care | {"dead_letter_capacity": 1000}), away(2, 13, 0.5), "away")
