@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # What a run takes besides its load: starting, settling, collecting, stopping.
 AROUND_S = 12.0
+CRASH = "crash"
 FILES = ("matrix.csv", "matrix.parquet", "matrix.html")
 SEED = 1
 
@@ -89,16 +90,24 @@ class _Ask:
 
 
 def _cells(catalogue: Catalogue, experiments: Sequence[str], targets: Sequence[str]) -> list[Cell]:
-    """Return the cells; those of the rates first, since the advice rests on them."""
+    """Return the cells; those of the rates first, since the advice rests on them.
+
+    Who is asked for rates is killed too: what a target loses decides what is advised.
+    """
     from harness.catalogue import cells
     from harness.report.backends import RATES
 
     ordered = sorted(experiments, key=lambda name: name != RATES)
-    return [
+    asked = [
         cell
         for name in ordered
         for cell in cells(catalogue, catalogue.experiment(name), targets, [])
     ]
+    if CRASH in experiments and RATES in experiments and not targets:
+        crash = catalogue.experiment(CRASH)
+        spared = [t for t in catalogue.experiment(RATES).targets if t not in crash.targets]
+        asked += cells(catalogue, crash, spared, []) if spared else []
+    return asked
 
 
 def _make(ask: _Ask, cells: Sequence[Cell]) -> tuple[list[Path], list[str]]:

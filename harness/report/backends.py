@@ -181,10 +181,13 @@ def _highest_kept(mine: Sequence[Tier]) -> Sustained:
 def worst_losses(cells: pd.DataFrame) -> dict[str, float]:
     """Return the most events that each target lost in the faults that all of them met.
 
-    Only experiments that were judged on every target count, so that nobody looks better for
-    having been spared. Empty when there is none.
+    Compared are the targets that were tried at some rate; where no rate was tried, all. Only
+    experiments that were judged on each of them count, so that nobody looks better for having
+    been spared. Empty when there is none.
     """
     named = cells.assign(where=where(cells))
+    if rated := {tier.target for tier in tiers(cells)}:
+        named = named[named["where"].isin(rated)]
     faults = named[~_is_of(named["experiment"], *_WITHOUT_FAULT)]
     lost = faults.pivot_table(
         index="experiment", columns="where", values="lost_max", aggfunc="max", dropna=False

@@ -145,7 +145,7 @@ def _losses(cells: pd.DataFrame) -> str:
         f"{markdown_cell(target)} {words.count(lost)}"
         for target, lost in sorted(losses.items(), key=lambda item: item[1])
     )
-    return f"Most events lost under any fault that all targets met: {told}."
+    return f"Most events lost under any fault that each of these met: {told}."
 
 
 def _rule() -> str:

@@ -238,6 +238,17 @@ def test_faults_that_not_all_met_decide_nothing(runs: Runs) -> None:
     assert backends.worst_losses(frame(now)) == {}
 
 
+def test_who_was_not_tried_at_any_rate_spares_nobody(runs: Runs) -> None:
+    now = [
+        runs.one(lost=90),
+        runs.one(target="redis"),
+        runs.one(target="redis-retry-dlq", budget=None),
+        runs.tier("channel", 100),
+        runs.tier("redis", 100),
+    ]
+    assert backends.worst_losses(frame(now)) == {"channel": 90, "redis": 0}
+
+
 def test_capacities_are_read_from_where_they_are_saved(tmp_path: Path) -> None:
     folder = tmp_path / "capacity"
     folder.mkdir()
