@@ -274,7 +274,7 @@ def report(found: Found) -> Report:
         NAME,
         "Reconciling many events",
         "All contenders get the same arrays and must find the same events.",
-        min(len(rounds) for rounds in (found["1M"], found["10M"], large) if rounds),
+        min((len(rounds) for rounds in (found["1M"], found["10M"], large) if rounds), default=0),
         rows,
         [
             at_least("times as fast as pandas", _times(at[EVENTS]["pandas"], base), 20),
