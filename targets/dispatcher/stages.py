@@ -41,6 +41,8 @@ _pack = RECORD.pack_into
 _CHUNK = 43_690 * RECORD.size
 
 _LIBC = ctypes.CDLL(None)
+# Of Linux 5.14; see madvise(2). Python's mmap does not know it yet.
+_POPULATE_WRITE = 23
 
 
 class Stage(IntEnum):
@@ -166,17 +168,27 @@ class FileMarks:
     def _more_room(self) -> bool:
         """Allocate the next part of the file; False when it is full, or the disk is."""
         more = min(_CHUNK, self._end - self._room)
-        try:
-            if more:
-                os.posix_fallocate(self._fd, self._room, more)
-        except OSError:
-            more = 0
-        if not more:
+        if not (more and self._allocate(self._room, more)):
             self._overflow += 1
             struct.pack_into("<I", self._map, _OVERFLOW_AT, self._overflow & 0xFFFFFFFF)
             return False
         self._keep(self._room, more)
         self._room += more
+        return True
+
+    def _allocate(self, offset: int, size: int) -> bool:
+        """Give a part of the file its place on the disk; False when there is none.
+
+        Written, not only reserved: so its pages are made many at a time, and each costs the
+        first mark in it a third.
+        """
+        zeros = memoryview(bytes(size))
+        try:
+            while zeros:
+                written = os.pwrite(self._fd, zeros, offset)
+                zeros, offset = zeros[written:], offset + written
+        except OSError:
+            return False
         return True
 
     def _keep(self, offset: int, size: int) -> None:
@@ -186,7 +198,10 @@ class FileMarks:
         next mark: the process would crawl for want of memory, and not be ended for it. Where
         the kernel does not allow it, marks are made all the same.
         """
-        _LIBC.mlock(*self._pages(offset, size))
+        part = self._pages(offset, size)
+        # In this order: what is locked first is mapped page by page.
+        _LIBC.madvise(*part, _POPULATE_WRITE)
+        _LIBC.mlock(*part)
         if offset > HEADER.size:
             # The page in which both meet is still needed.
             begin = max(0, offset - _CHUNK)
