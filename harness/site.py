@@ -223,7 +223,7 @@ class Memory:
 
     Attributes:
         limit_bytes: the limit in force; None when there is none.
-        used_bytes: what its processes use now.
+        used_bytes: what its processes use now, without cached files that lie idle.
         oom_kills: how many of its processes the kernel has killed for want of memory.
     """
 

@@ -61,11 +61,12 @@ class MemoryGroup:
             ) from None
 
     def read(self) -> Memory:
-        """Return limit, use and OOM kills."""
+        """Return limit, working set and OOM kills."""
         limit = self._number("memory.limit_in_bytes" if self._v1 else "memory.max")
-        used = self._number("memory.usage_in_bytes" if self._v1 else "memory.current")
+        usage = self._number("memory.usage_in_bytes" if self._v1 else "memory.current")
+        used = working_set(self._folder, usage or 0)
         kills = self._count("memory.oom_control" if self._v1 else "memory.events", "oom_kill")
-        return Memory(None if limit is None or limit > _NO_LIMIT else limit, used or 0, kills)
+        return Memory(None if limit is None or limit > _NO_LIMIT else limit, used, kills)
 
     def close(self) -> None:
         """Remove the group."""
@@ -87,6 +88,23 @@ class MemoryGroup:
             if word == key:
                 return int(value)
         return 0
+
+
+def working_set(group: Path, usage_bytes: int) -> int:
+    """Return what a group uses without the cached files that nobody has read lately.
+
+    The kernel gives those up before it kills, and who read a file first has it on its account:
+    of two containers of one image only the first. The kubelet evicts by the same number
+    (``setMemoryStats`` in cAdvisor's ``container/libcontainer/handler.go``).
+    """
+    try:
+        lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        # It ends with its container.
+        return usage_bytes
+    told = dict(line.split(" ", 1) for line in lines)
+    cached = int(told.get("total_inactive_file", told.get("inactive_file", "0")))
+    return max(0, usage_bytes - cached)
 
 
 def available() -> bool:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import FaultError
+from harness.runtimes._cgroups import working_set
 from harness.site import Memory
 
 OOM_COUNT = Path("/proc/vmstat")
@@ -15,12 +16,9 @@ _WITH_SWAP = "memory.memsw.limit_in_bytes"
 
 
 def read(folder: Path) -> Memory:
-    """Return limit and use of a group, and the kernel's count of OOM kills since it booted.
-
-    Cached files count as used, as on the Docker runtime.
-    """
+    """Return limit and working set of a group, and the kernel's OOM kills since it booted."""
     limit_name, used_name = _PLAIN if (folder / _PLAIN[0]).exists() else _TOGETHER
-    used = _number(folder / used_name) or 0
+    used = working_set(folder, _number(folder / used_name) or 0)
     return Memory(_number(folder / limit_name), used, oom_kills())
 
 
