@@ -5,7 +5,9 @@ A server that cannot start fails the tests that need it; it never skips them.
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,14 @@ from harness.runtimes.local import LocalSite
 from harness.services import discover
 from harness.services.toxiproxy import Proxies
 from harness.target import Http, Target
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So it is under nohup and in the background of a script; tests interrupt themselves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What the one who runs the tests passes to make is not for the commands that tests read.
+for name in ("ARGS", "TARGET", "SEED", "RUNTIME", "MAKEFLAGS", "MAKEOVERRIDES"):
+    os.environ.pop(name, None)
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
