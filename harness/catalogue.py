@@ -56,7 +56,8 @@ class Catalogue:
             UsageError: one is named twice.
         """
         if ALL in names:
-            return [each for each in self.experiment_names() if each not in self.left_out(names)]
+            left_out = self.left_out(names)
+            return [each for each in self.experiment_names() if each not in left_out]
         for name in names:
             if names.count(name) > 1:
                 raise UsageError(f"experiment {name!r} is named {names.count(name)} times")

@@ -106,7 +106,9 @@ def _cells(catalogue: Catalogue, experiments: Sequence[str], targets: Sequence[s
     if CRASH in experiments and RATES in experiments and not targets:
         crash = catalogue.experiment(CRASH)
         spared = [t for t in catalogue.experiment(RATES).targets if t not in crash.targets]
-        asked += cells(catalogue, crash, spared, []) if spared else []
+        # Without targets, cells would be those of the experiment's own list once more.
+        if spared:
+            asked += cells(catalogue, crash, spared, [])
     return asked
 
 
