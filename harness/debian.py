@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 
+from harness import programs
 from harness.errors import UnavailableError
 from harness.ownership import inherited_mark
 
@@ -36,25 +36,14 @@ def install(packages: Sequence[str]) -> None:
         ("apt-get", "install", "-qq", "--yes", "--no-install-recommends", *packages),
     ):
         step = " ".join(command[:2])
-        try:
-            done = subprocess.run(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_STEP_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
+        ended = programs.run(command, _STEP_S, environment=environment)
+        if ended.code is None:
             raise UnavailableError(
                 f"{', '.join(packages)} could not be installed: {step} did not end within "
                 f"{_STEP_S:g} s"
-            ) from None
-        if done.returncode != 0:
-            tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-_LINES:])
+            )
+        if ended.code != 0:
             raise UnavailableError(
                 f"{', '.join(packages)} could not be installed, {step} failed with exit code "
-                f"{done.returncode}:\n{tail}"
+                f"{ended.code}:\n{ended.tail(_LINES)}"
             )

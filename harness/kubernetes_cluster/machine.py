@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness import debian
+from harness import debian, programs
 from harness.errors import UnavailableError
 from harness.kubernetes_cluster.words import say
 
@@ -89,20 +88,12 @@ def run(*argv: str) -> str:
 def attempt(*argv: str) -> tuple[int, str]:
     """Run a command to its end and return its exit code and output, whatever they are."""
     try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=COMMAND_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return 124, f"it did not end within {COMMAND_S:g} s"
+        ended = programs.run(argv, COMMAND_S)
     except OSError as error:
         return 127, f"it cannot be run: {error.strerror}"
-    return done.returncode, done.stdout + done.stderr
+    if ended.code is None:
+        return 124, f"it did not end within {COMMAND_S:g} s"
+    return ended.code, ended.out + ended.err
 
 
 def groups() -> Sequence[Path]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from harness import programs
 from harness.cache import entry, find
 from harness.errors import CacheError, UnavailableError
 
@@ -116,23 +117,13 @@ def _download(scratch: Path) -> Path:
 
 def _run(command: Sequence[str], folder: Path) -> None:
     step = " ".join(part for part in command[:2] if not part.startswith("-"))
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_STEP_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
+    ended = programs.run(command, _STEP_S, folder=folder)
+    if ended.code is None:
         raise CacheError(
             f"prometheus could not be installed: {step} did not end within {_STEP_S:g} s"
-        ) from None
-    if done.returncode != 0:
-        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        )
+    if ended.code != 0:
+        lines = [line.strip() for line in (ended.err or ended.out).splitlines() if line.strip()]
         raise CacheError(
             f"prometheus could not be installed, {step} failed: {' | '.join(lines[-3:])}; "
             "connect this machine to the network, or install prometheus and promtool yourself"

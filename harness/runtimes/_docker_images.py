@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import debian
+from harness import debian, programs
 from harness.certificates import bundle
 from harness.errors import ServiceError, UnavailableError
 from harness.ownership import inherited_mark
@@ -240,19 +239,12 @@ def _bootstrap(tar: Path) -> None:
 
 
 def _run(*argv: str) -> None:
-    done = subprocess.run(
-        argv,
-        env={**os.environ, **inherited_mark()},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=BOOTSTRAP_S,
-        check=False,
-    )
-    if done.returncode != 0:
-        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-LOG_LINES:])
-        raise ImageError(f"{Path(argv[0]).name} failed with exit code {done.returncode}:\n{tail}")
+    ended = programs.run(argv, BOOTSTRAP_S, environment={**os.environ, **inherited_mark()})
+    name = Path(argv[0]).name
+    if ended.code is None:
+        raise ImageError(f"{name} did not end within {BOOTSTRAP_S} s")
+    if ended.code != 0:
+        raise ImageError(f"{name} failed with exit code {ended.code}:\n{ended.tail(LOG_LINES)}")
 
 
 def _files(recipe: Recipe) -> Iterator[tuple[str, Path]]:
