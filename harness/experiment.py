@@ -266,7 +266,7 @@ class Experiment:
         predict: what the model expects, given what was observed.
         bounds: the budget where ``budgets.toml`` has none for it.
         exact: the prediction must be met to the event, else the instrument is wrong.
-        by_name_only: ``all`` leaves it out, since it takes as long as all others together.
+        by_name_only: ``all`` leaves it out, since its load lasts as long as that of all others.
     """
 
     name: str

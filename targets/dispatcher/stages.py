@@ -179,8 +179,8 @@ class FileMarks:
     def _allocate(self, offset: int, size: int) -> bool:
         """Give a part of the file its place on the disk; False when there is none.
 
-        Written, not only reserved: so its pages are made many at a time, and each costs the
-        first mark in it a third.
+        Written, not only reserved: so its pages are made many at a time, and the first mark
+        in each is cheaper.
         """
         zeros = memoryview(bytes(size))
         try:

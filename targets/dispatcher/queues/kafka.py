@@ -196,8 +196,8 @@ class KafkaQueue:
             "fetch.wait.max.ms": 50,
             # What waits belongs in the broker's memory, not in this process's.
             "queued.max.messages.kbytes": 1024,
-            # When so much waits, the client would look away for a second: of large events no
-            # more than a dozen a second would come through.
+            # When so much waits, the client would look away for a second, and of large events
+            # it takes few at a time.
             "fetch.queue.backoff.ms": 10,
             "fetch.error.backoff.ms": 100,
         }
