@@ -104,7 +104,7 @@ docker-engine-stop: $(READY) ## stop the engine that make docker-engine started
 	@$(BIN)/python -m harness.docker_engine --stop
 
 .PHONY: kubernetes
-kubernetes: $(READY) ## build and start a Kubernetes cluster of one node where there is none
+kubernetes: docker-engine ## build and start a Kubernetes cluster of one node; Docker builds its images
 	@$(BIN)/python -m harness.kubernetes_cluster
 
 .PHONY: kubernetes-down

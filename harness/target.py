@@ -36,8 +36,9 @@ class Start(_Strict):
     """How to start the dispatcher as a process or container of the harness.
 
     ``command`` and ``environment`` may interpolate ``{python}``, ``{host}``, ``{port}``,
-    ``{instance}``, a number from 0 that tells several of them apart, and of each server in
-    ``services`` e.g. ``{postgres.url}`` or ``{redis.address}``.
+    ``{instance}``, which tells several of them apart and is the same after a restart (a
+    number from 0, in a cluster the pod's name), and of each server in ``services`` e.g.
+    ``{postgres.url}`` or ``{redis.address}``.
     """
 
     command: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -29,6 +29,7 @@ CONTROLLERS = (
     *("deployment", "replicaset", "statefulset", "job", "endpointslice", "namespace"),
     *("garbage-collector", "resourcequota", "disruption", "pod-garbage-collector"),
     *("node-lifecycle", "persistentvolume-binder"),
+    *("persistentvolume-protection", "persistentvolumeclaim-protection"),
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,22 +105,20 @@ class NodeImages:
         return name
 
     def _hand_over(self, image: str) -> None:
-        process = subprocess.Popen(
+        with subprocess.Popen(
             (*_CTR, "import", "-"),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-        )
-        if process.stdin is None or process.stderr is None:
-            raise ServiceError("ctr takes no input")
-        try:
-            for piece in self._docker.images.get(image).save(named=True):
-                process.stdin.write(piece)
-            process.stdin.close()
-        except BrokenPipeError:
-            pass
-        said = process.stderr.read().decode(errors="replace")
-        if process.wait() != 0:
+        ) as process:
+            if process.stdin is None or process.stderr is None:
+                raise ServiceError("ctr takes no input")
+            with suppress(BrokenPipeError):
+                for piece in self._docker.images.get(image).save(named=True):
+                    process.stdin.write(piece)
+                process.stdin.close()
+            said = process.stderr.read().decode(errors="replace")
+        if process.returncode != 0:
             raise ServiceError(f"image {image} could not be given to containerd: {said.strip()}")
 
 

@@ -24,6 +24,9 @@ CONTAINER = "main"
 STEP_DOWN = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 CPU_REQUEST = "10m"
 SMALL_MIB = 64
+DATA = "data"
+DATA_GROUP = 10001
+VOLUME_GIB = 2
 NAME_LENGTH = 63
 
 Manifest = dict[str, Any]
@@ -41,11 +44,14 @@ class Blueprint:
         arguments: after the image's entry point; none for the image's own.
         files: read-only files or folders: path inside, path on this machine.
         data: path inside of what must outlive a container.
+        storage: class of the volume that it is on, which then outlives the pod too; None for
+            the disk of the node.
         writable: other paths inside that are written to; they are in memory.
         memory_mib: limit of memory.
         ours: the image is one of ours: no capability.
         read_only: the root cannot be written.
         replicas: how many pods.
+        named: each pod has a name that the one in its place has again.
         grace_s: from the wish to end it until SIGKILL.
         pre_stop_s: seconds of these before SIGTERM.
         ready: path and port of what says that it is ready; None when nobody asks.
@@ -60,11 +66,13 @@ class Blueprint:
     arguments: Sequence[str] = ()
     files: Mapping[str, Path] = field(default_factory=dict)
     data: str | None = None
+    storage: str | None = None
     writable: Sequence[str] = ()
     memory_mib: int = 512
     ours: bool = True
     read_only: bool = True
     replicas: int = 1
+    named: bool = False
     grace_s: float = 30.0
     pre_stop_s: float = 0.0
     ready: tuple[str, int] | None = None
@@ -94,7 +102,7 @@ def namespace(name: str, owner: Owner, machine: str) -> Manifest:
     }
 
 
-def quota(pods: int, memory_mib: int, node_ports: int) -> Manifest:
+def quota(pods: int, memory_mib: int, node_ports: int, volumes: int) -> Manifest:
     """Return the bounds of a run: what a defect of the harness could use up at most."""
     return {
         "apiVersion": "v1",
@@ -105,6 +113,8 @@ def quota(pods: int, memory_mib: int, node_ports: int) -> Manifest:
                 "pods": str(pods),
                 "limits.memory": f"{memory_mib}Mi",
                 "services.nodeports": str(node_ports),
+                "persistentvolumeclaims": str(volumes),
+                "requests.storage": f"{volumes * VOLUME_GIB}Gi",
             }
         },
     }
@@ -144,16 +154,36 @@ def secret(blueprint: Blueprint) -> Manifest:
 
 
 def stateful_set(blueprint: Blueprint) -> Manifest:
-    """Return the workload of a server: one pod with a name and data of its own."""
+    """Return a workload of pods that have a name and data of their own.
+
+    They are replaced one after the other, each when the one before is gone.
+    """
+    spec: Manifest = {
+        "replicas": blueprint.replicas,
+        "serviceName": blueprint.part,
+        "podManagementPolicy": "Parallel",
+        "selector": {"matchLabels": {PART_LABEL: blueprint.part}},
+        "template": _template(blueprint),
+    }
+    if blueprint.data is not None and blueprint.storage is not None:
+        spec["volumeClaimTemplates"] = [_claim(blueprint.part, blueprint.storage)]
+        # A fresh volume is root's, and no server of ours is root.
+        spec["template"]["spec"]["securityContext"] = {"fsGroup": DATA_GROUP}
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
         "metadata": {"name": blueprint.part, "labels": _labels(blueprint.part)},
+        "spec": spec,
+    }
+
+
+def _claim(part: str, storage: str) -> Manifest:
+    return {
+        "metadata": {"name": DATA, "labels": _labels(part)},
         "spec": {
-            "replicas": blueprint.replicas,
-            "serviceName": blueprint.part,
-            "selector": {"matchLabels": {PART_LABEL: blueprint.part}},
-            "template": _template(blueprint),
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": storage,
+            "resources": {"requests": {"storage": f"{VOLUME_GIB}Gi"}},
         },
     }
 
@@ -283,8 +313,9 @@ def _volumes(blueprint: Blueprint) -> tuple[list[Manifest], list[Manifest]]:
         volumes.append({"name": f"memory-{number}", "emptyDir": {"medium": "Memory"}})
         mounts.append({"name": f"memory-{number}", "mountPath": writable})
     if blueprint.data is not None:
-        volumes.append({"name": "data", "emptyDir": {}})
-        mounts.append({"name": "data", "mountPath": blueprint.data})
+        if blueprint.storage is None:
+            volumes.append({"name": DATA, "emptyDir": {}})
+        mounts.append({"name": DATA, "mountPath": blueprint.data})
     if blueprint.files:
         volumes.append({"name": "files", "secret": {"secretName": blueprint.part}})
     for inside, path in blueprint.files.items():

@@ -36,13 +36,15 @@ class Container:
     """One life of a pod's container, as its status tells.
 
     Attributes:
-        pod: name of the pod.
+        pod: name of the pod; in a StatefulSet the one in its place has it again.
+        uid: of the pod, which no other has.
         part: the part of the run that it belongs to.
         id: of the container; there is another for each life.
         restarts: how many lives came before it in this pod.
     """
 
     pod: str
+    uid: str
     part: str
     id: str
     restarts: int
@@ -107,17 +109,17 @@ class Pods:
 
     def _hear(self, kind: str, pod: RAW) -> None:
         now = time.time_ns()
-        name = pod["metadata"]["name"]
+        uid = str(pod["metadata"]["uid"])
         with self._news:
             if kind == "DELETED":
-                self._pods.pop(name, None)
+                self._pods.pop(uid, None)
                 self._note(pod, now, "destroy")
             else:
-                if name not in self._pods:
+                if uid not in self._pods:
                     self._note(pod, now, "create")
-                self._pods[name] = pod
-            if pod["metadata"].get("deletionTimestamp") and name not in self._deleted_ns:
-                self._deleted_ns[name] = now
+                self._pods[uid] = pod
+            if pod["metadata"].get("deletionTimestamp") and uid not in self._deleted_ns:
+                self._deleted_ns[uid] = now
                 self._note(pod, now, "delete")
             self._read(pod, now)
             self._news.notify_all()
@@ -125,9 +127,9 @@ class Pods:
 
     def _read(self, pod: RAW, now: int) -> None:
         for condition in (pod.get("status") or {}).get("conditions") or []:
-            name = str(pod["metadata"]["name"])
-            if condition["type"] == "DisruptionTarget" and name not in self._disrupted:
-                self._disrupted.add(name)
+            uid = str(pod["metadata"]["uid"])
+            if condition["type"] == "DisruptionTarget" and uid not in self._disrupted:
+                self._disrupted.add(uid)
                 self._note(pod, now, "disrupt", reason=str(condition.get("reason", "")))
         for status in _statuses(pod):
             for state in (status.get("lastState") or {}, status.get("state") or {}):
@@ -157,14 +159,14 @@ class Pods:
         about = event.get("involvedObject") or {}
         told = f"{event['metadata'].get('uid')} {event.get('count')}"
         with self._news:
-            pod = self._pods.get(str(about.get("name")))
+            pod = self._pods.get(str(about.get("uid")))
             if kind == "DELETED" or pod is None or told in self._heard_events:
                 return
             self._heard_events.add(told)
             now = time.time_ns()
             reason = str(event.get("reason", ""))
             if reason == "Killing":
-                self._killing_ns[str(about["name"])] = now
+                self._killing_ns[str(about["uid"])] = now
             self._note(pod, now, "event", reason=reason, message=str(event.get("message", "")))
 
     def _note(self, pod: RAW, now: int, action: str, **attributes: str) -> None:
@@ -209,15 +211,15 @@ class Pods:
             if (life := _bare((state.get("terminated") or {}).get("containerID"))) in self._ended
         ]
 
-    def deleted_ns(self, pod: str) -> int | None:
+    def deleted_ns(self, uid: str) -> int | None:
         """Return when the wish to delete a pod was heard of."""
         with self._news:
-            return self._deleted_ns.get(pod)
+            return self._deleted_ns.get(uid)
 
-    def killing_ns(self, pod: str) -> int | None:
+    def killing_ns(self, uid: str) -> int | None:
         """Return when the kubelet was last heard to end a container: before its preStop."""
         with self._news:
-            return self._killing_ns.get(pod)
+            return self._killing_ns.get(uid)
 
     def hopeless(self, part: str) -> str | None:
         """Return why a pod of a part will never start, or None."""
@@ -384,6 +386,7 @@ def container_of(pod: RAW, status: RAW) -> Container:
     """Return the life that a container's status speaks of."""
     return Container(
         pod["metadata"]["name"],
+        str(pod["metadata"]["uid"]),
         part_of(pod),
         _bare(status.get("containerID")),
         int(status.get("restartCount", 0)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from harness.site import Endpoint, ProxyControl
 
 SERVICE_READY_S = 90.0
 FIRST_PROXY_PORT = 20001
+STORAGE_VARIABLE = "LOSSMETER_KUBE_STORAGE_CLASS"
 
 
 class Servers:
@@ -107,7 +109,7 @@ class Servers:
         if spec.published != service.port:
             self._space.lead(service.name, service.port, spec.published)
         self._space.keep_secret(blueprint)
-        self._space.run_server(blueprint)
+        self._space.run_named(blueprint)
         self.wait_ready(service.name)
         said = service.running_version(slot)
         ours = replaced(service.name) is None
@@ -133,6 +135,7 @@ class Servers:
             arguments=spec.command,
             files=spec.files,
             data=spec.data,
+            storage=os.environ.get(STORAGE_VARIABLE) or None,
             writable=spec.writable,
             memory_mib=spec.memory_mib,
             ours=ours,

@@ -36,10 +36,10 @@ class Space:
         with explained(f"namespace {self.name}"):
             self.core.create_namespace(manifests.namespace(self.name, owner, this_machine()))
 
-    def bound(self, pods: int, memory_mib: int, node_ports: int) -> None:
+    def bound(self, pods: int, memory_mib: int, node_ports: int, volumes: int) -> None:
         """Set what the run may use at most."""
         with explained(f"quota of {self.name}"):
-            body = manifests.quota(pods, memory_mib, node_ports)
+            body = manifests.quota(pods, memory_mib, node_ports, volumes)
             self.core.create_namespaced_resource_quota(self.name, body)
 
     def service(self, part: str, ports: Sequence[int]) -> str:
@@ -69,14 +69,17 @@ class Space:
         with explained(f"secret of {blueprint.part}"):
             self.core.create_namespaced_secret(self.name, manifests.secret(blueprint))
 
-    def run_server(self, blueprint: manifests.Blueprint) -> None:
-        """Create the workload of a server."""
+    def run_named(self, blueprint: manifests.Blueprint) -> None:
+        """Create the workload of what has a name of its own, as servers do."""
         with explained(f"stateful set {blueprint.part}"):
             body = manifests.stateful_set(blueprint)
             self.apps.create_namespaced_stateful_set(self.name, body)
 
     def run_target(self, blueprint: manifests.Blueprint) -> None:
         """Create the workload of a dispatcher."""
+        if blueprint.named:
+            self.run_named(blueprint)
+            return
         with explained(f"deployment {blueprint.part}"):
             body = manifests.deployment(blueprint)
             self.apps.create_namespaced_deployment(self.name, body)
@@ -94,10 +97,14 @@ class Space:
         with explained(f"service {name}"):
             return str(self.core.read_namespaced_service(name, self.name).spec.cluster_ip)
 
-    def change_target(self, part: str, change: manifests.Manifest) -> None:
+    def change_target(self, blueprint: manifests.Blueprint, change: manifests.Manifest) -> None:
         """Change the workload of a dispatcher."""
-        with explained(f"deployment {part}"):
-            self.apps.patch_namespaced_deployment(part, self.name, change)
+        part = blueprint.part
+        with explained(f"workload {part}"):
+            if blueprint.named:
+                self.apps.patch_namespaced_stateful_set(part, self.name, change)
+            else:
+                self.apps.patch_namespaced_deployment(part, self.name, change)
 
     def delete_pod(self, pod: str, grace_s: int) -> None:
         """Ask for the end of a pod; one that has gone meanwhile is no error."""

@@ -1,8 +1,10 @@
 """The Kubernetes runtime: targets and servers as pods, in a namespace for each run.
 
-The dispatcher is a Deployment behind a Service, each server a StatefulSet. Everything is in
-the run's namespace, whose notes tell whose it is; ``recover`` finds it by them. Only a
-cluster that is marked as fit for tests is touched, and nothing in it but that namespace.
+The dispatcher is a Deployment behind a Service, each server a StatefulSet. So is a dispatcher
+that asks for ``{instance}``: only there the pod in another one's place has its name again.
+Everything is in the run's namespace, whose notes tell whose it is; ``recover`` finds it by
+them. Only a cluster that is marked as fit for tests is touched, and nothing in it but that
+namespace.
 """
 
 from __future__ import annotations
@@ -159,12 +161,12 @@ class KubernetesSite:
             return container.pod
         if container.part != TARGET or self._order.instances == 1:
             return container.part
-        if container.pod not in self._names:
-            present = {pod["metadata"]["name"] for pod in self._pods.of(TARGET)}
+        if container.uid not in self._names:
+            present = {pod["metadata"]["uid"] for pod in self._pods.of(TARGET)}
             taken = {self._names[pod] for pod in present if pod in self._names}
             every = [part_name(TARGET, index) for index in range(2 * self._order.instances)]
-            self._names[container.pod] = next(name for name in every if name not in taken)
-        return self._names[container.pod]
+            self._names[container.uid] = next(name for name in every if name not in taken)
+        return self._names[container.uid]
 
     def _publish(self) -> None:
         """Write down which pods are ready: what a load balancer makes of the endpoints."""
@@ -238,6 +240,7 @@ class KubernetesSite:
             pods=len(servers) + 2 * instances + load + 2,
             memory_mib=len(servers) * 1024 + 2 * instances * memory + load * LOAD_MIB + SPARE_MIB,
             node_ports=2 * len(servers) + len(target.proxied) + 4,
+            volumes=len(servers),
         )
 
     def _target_blueprint(self, images: NodeImages) -> Blueprint:
@@ -251,12 +254,12 @@ class KubernetesSite:
                 "python": container.python,
                 "host": "0.0.0.0",  # noqa: S104 - inside the container
                 "port": str(container.port),
-                # Pods of one Deployment have no numbers, only names.
-                "instance": "0" if instances == 1 else f"$({POD_NAME})",
+                "instance": f"$({POD_NAME})",
                 "run_folder": SHARED,
             },
         )
         wanted = target.start.environment | dict(self._order.settings)
+        told = [*wanted.values(), *target.start.command]
         return Blueprint(
             part=TARGET,
             image=images.target(target),
@@ -267,6 +270,7 @@ class KubernetesSite:
             memory_mib=container.memory_mib,
             read_only=container.read_only,
             replicas=instances,
+            named=any("{instance}" in text for text in told),
             grace_s=self._order.grace_s,
             pre_stop_s=self._order.pre_stop_s,
             ready=(target.http.ready or target.http.health, container.port),
@@ -371,8 +375,8 @@ class KubernetesSite:
     def start(self) -> Incarnation:
         """See the target serve again: the kubelet starts it, or it is asked for anew."""
         before = self._present()
-        if self._pods.deleted_ns(before.container.pod) is not None:
-            self._space.change_target(TARGET, manifests.scaled(self._wanted))
+        if self._pods.deleted_ns(before.container.uid) is not None:
+            self._change(manifests.scaled(self._wanted))
         self._wait_target([before])
         return self.incarnation()
 
@@ -397,7 +401,7 @@ class KubernetesSite:
         return life.told(at_ns)
 
     def restart_policy(self, on: bool) -> None:
-        """Do nothing: a Deployment's pods are always started again."""
+        """Do nothing: a workload's pods are always started again."""
 
     def wait_restarted(self, before: Incarnation, timeout_s: float) -> Incarnation | None:
         """Wait for the life after ``before``."""
@@ -417,13 +421,23 @@ class KubernetesSite:
         """
         life = self._present()
         self._expected.add(TARGET)
-        self._space.change_target(TARGET, manifests.scaled(0))
-        pod = life.container.pod
-        if not self._pods.wait_for(lambda: self._pods.deleted_ns(pod) is not None, STOP_WITHIN_S):
-            raise FaultError(f"pod {pod} was not deleted within {STOP_WITHIN_S:g} s")
+        self._change(manifests.scaled(0))
+        self._wait_deleted(life)
         if round(grace_s) != self._grace():
-            self._space.delete_pod(pod, max(1, round(grace_s)))
+            self._space.delete_pod(life.container.pod, max(1, round(grace_s)))
         return self._stopped(life, 0.0, grace_s)
+
+    def _change(self, change: manifests.Manifest) -> None:
+        """Change the workload of the target."""
+        if self._blueprint is None:
+            raise TargetError(f"target {self._order.target.name} was not started by the harness")
+        self._space.change_target(self._blueprint, change)
+
+    def _wait_deleted(self, life: Life, within_s: float = STOP_WITHIN_S) -> None:
+        """Wait until the cluster wishes the end of a pod."""
+        pods, container = self._pods, life.container
+        if not pods.wait_for(lambda: pods.deleted_ns(container.uid) is not None, within_s):
+            raise FaultError(f"pod {container.pod} was not deleted within {within_s:g} s")
 
     def _grace(self) -> int:
         return round(self._blueprint.grace_s) if self._blueprint else 0
@@ -431,10 +445,10 @@ class KubernetesSite:
     def _stopped(self, life: Life, pre_stop_s: float, grace_s: float) -> Stopped:
         """Wait for the end of a pod that is deleted, and tell how it came."""
         end = self._must_end(life, grace_s + pre_stop_s + STOP_WITHIN_S)
-        pod = life.container.pod
-        wished_ns = self._pods.deleted_ns(pod) or end.at_ns
+        uid = life.container.uid
+        wished_ns = self._pods.deleted_ns(uid) or end.at_ns
         # The kubelet begins some time after the wish, and says so.
-        begun_ns = max(wished_ns, self._pods.killing_ns(pod) or 0)
+        begun_ns = max(wished_ns, self._pods.killing_ns(uid) or 0)
         asked_ns = min(begun_ns + round(pre_stop_s * 1e9), end.at_ns)
         # The kubelet sends it when the grace is over, and nobody else does.
         killed_ns = end.at_ns if end.signal == signal.SIGKILL else None
@@ -447,7 +461,7 @@ class KubernetesSite:
         return stopped
 
     def roll_out(self, pre_stop_s: float, grace_s: float) -> list[Rolled]:
-        """Restart the Deployment: the cluster itself replaces one pod after the other."""
+        """Restart the workload: the cluster itself replaces one pod after the other."""
         given = self._blueprint
         if given is None or (given.pre_stop_s, self._grace()) != (pre_stop_s, round(grace_s)):
             raise FaultError(
@@ -456,7 +470,7 @@ class KubernetesSite:
             )
         before = list(self._lives)
         self._expected.add(TARGET)
-        self._space.change_target(TARGET, manifests.restarted(str(time.time_ns())))
+        self._change(manifests.restarted(str(time.time_ns())))
         stopped = self._all_stopped(before, pre_stop_s, grace_s)
         self._wait_target(before)
         pairs = zip(before, stopped, self._lives, strict=True)
@@ -469,10 +483,7 @@ class KubernetesSite:
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only here
 
         def stopped(life: Life) -> Stopped:
-            pod = life.container.pod
-            turn_s = ROLLED_WITHIN_S + len(lives) * grace_s
-            if not self._pods.wait_for(lambda: self._pods.deleted_ns(pod) is not None, turn_s):
-                raise FaultError(f"the rollout did not come to pod {pod} within {turn_s:g} s")
+            self._wait_deleted(life, ROLLED_WITHIN_S + len(lives) * grace_s)
             return self._stopped(life, pre_stop_s, grace_s - pre_stop_s)
 
         with ThreadPoolExecutor(len(lives)) as pool:
@@ -505,9 +516,7 @@ class KubernetesSite:
         return Rolled(life.incarnation, stopped, self._lives[-1].incarnation)
 
     def _pod_stopped(self, life: Life) -> Stopped:
-        pod = life.container.pod
-        if not self._pods.wait_for(lambda: self._pods.deleted_ns(pod) is not None, STOP_WITHIN_S):
-            raise FaultError(f"pod {pod} was not deleted within {STOP_WITHIN_S:g} s")
+        self._wait_deleted(life)
         pre_stop_s = self._blueprint.pre_stop_s if self._blueprint else 0.0
         return self._stopped(life, pre_stop_s, self._grace() - pre_stop_s)
 
@@ -534,15 +543,15 @@ class KubernetesSite:
         return self.incarnation()
 
     def scale(self, instances: int) -> list[Stopped]:
-        """Ask the Deployment for another number of pods, and wait until it is so."""
+        """Ask the workload for another number of pods, and wait until it is so."""
         before = list(self._lives)
         self._expected.add(TARGET)
         self._wanted = instances
-        self._space.change_target(TARGET, manifests.scaled(instances))
+        self._change(manifests.scaled(instances))
         too_many = max(0, len(before) - instances)
 
         def chosen() -> list[Life]:
-            return [one for one in before if self._pods.deleted_ns(one.container.pod) is not None]
+            return [one for one in before if self._pods.deleted_ns(one.container.uid) is not None]
 
         if not self._pods.wait_for(lambda: len(chosen()) >= too_many, STOP_WITHIN_S):
             raise FaultError(f"the cluster did not choose {too_many} pods to end")

@@ -293,22 +293,7 @@ def test_a_kafka_consumer_that_is_fenced_off_joins_again(kafka: Server) -> None:
         queue = await open_one()
         await _put(queue, 0)
         assert await _drain(queue, 1) == [0]
-        intruder = Consumer(
-            {
-                "bootstrap.servers": settings.address,
-                "security.protocol": "SASL_PLAINTEXT",
-                "sasl.mechanism": "PLAIN",
-                "sasl.username": settings.username,
-                "sasl.password": settings.password,
-                "group.id": f"{settings.name}-workers",
-                "group.instance.id": settings.instance_id,
-            }
-        )
-        intruder.subscribe([settings.name])
-        async with asyncio.timeout(WITHIN_S):
-            while not intruder.assignment():
-                await asyncio.to_thread(intruder.poll, 0.1)
-        await asyncio.to_thread(intruder.close)
+        await _fence_off(settings)
         await _until(queue, lambda length: length is None)
         await _until(queue, lambda length: length is not None)
         await _put(queue, 1, 2, 3)
@@ -319,6 +304,46 @@ def test_a_kafka_consumer_that_is_fenced_off_joins_again(kafka: Server) -> None:
         assert seen - {0} == {1, 2, 3}
 
     _run(settings, test)
+
+
+def test_a_kafka_consumer_that_is_fenced_off_with_all_hands_full_joins_again(
+    kafka: Server,
+) -> None:
+    settings = _settings("kafka", kafka)
+
+    async def test(open_one: Opens) -> None:
+        queue = await open_one()
+        await _put(queue, *range(WORKERS + 1))
+        taken = [await queue.take() for _ in range(WORKERS)]
+        await _fence_off(settings)
+        for delivery in taken:
+            await queue.ack(delivery)
+        # Of those that were never committed each comes again.
+        seen: set[int] = set()
+        while len(seen) < WORKERS + 1:
+            seen |= set(await _drain(queue, 1))
+
+    _run(settings, test)
+
+
+async def _fence_off(settings: QueueSettings) -> None:
+    """Take the place of a member of the group, and give it up again."""
+    intruder = Consumer(
+        {
+            "bootstrap.servers": settings.address,
+            "security.protocol": "SASL_PLAINTEXT",
+            "sasl.mechanism": "PLAIN",
+            "sasl.username": settings.username,
+            "sasl.password": settings.password,
+            "group.id": f"{settings.name}-workers",
+            "group.instance.id": settings.instance_id,
+        }
+    )
+    intruder.subscribe([settings.name])
+    async with asyncio.timeout(WITHIN_S):
+        while not intruder.assignment():
+            await asyncio.to_thread(intruder.poll, 0.1)
+    await asyncio.to_thread(intruder.close)
 
 
 def test_backends_say_what_survives(backend: QueueSettings) -> None:

@@ -33,43 +33,53 @@ def runtime() -> Runtime:
     return runtime_named("kubernetes")
 
 
+def planned(fault: str, **parameters: str | float) -> PlannedFault:
+    return PlannedFault(fault, Trigger(), parameters=parameters)
+
+
 @pytest.mark.parametrize(
-    ("fault", "parameters", "instances"),
+    ("name", "fault", "instances"),
     [
-        ("sigkill", {}, 1),
-        ("sigkill", {"by": "host", "restart": "policy"}, 1),
-        ("stop", {"grace_s": 10}, 1),
-        ("pod-delete", {"grace_s": 1}, 1),
-        ("pod-delete", {"grace_s": 10}, 1),
-        ("evict", {}, 1),
-        ("node-drain", {}, 1),
-        ("rollout", {"grace_s": 10, "pre_stop_s": 1}, 2),
-        ("scale-down", {"to": 1}, 2),
+        ("channel", planned("sigkill"), 1),
+        ("channel", planned("sigkill", by="host", restart="policy"), 1),
+        ("channel", planned("stop", grace_s=10), 1),
+        ("channel", planned("pod-delete", grace_s=1), 1),
+        ("channel", planned("pod-delete", grace_s=10), 1),
+        ("channel", planned("evict"), 1),
+        ("channel", planned("node-drain"), 1),
+        ("channel", planned("rollout", grace_s=10, pre_stop_s=1), 2),
+        ("channel", planned("scale-down", to=1), 2),
+        # The pod in another one's place has its name here.
+        ("redis", planned("stop", grace_s=10), 1),
+        ("redis", planned("pod-delete", grace_s=10), 1),
+        ("redis", planned("scale-down", to=1), 2),
+        ("kafka", planned("rollout", grace_s=10), 2),
     ],
 )
 def test_each_fault_of_pods_brings_its_evidence(
     runtime: Runtime,
     tmp_path: Path,
-    fault: str,
-    parameters: dict[str, str | int | float],
+    name: str,
+    fault: PlannedFault,
     instances: int,
 ) -> None:
-    target = Catalogue.here().target("channel")
-    planned = PlannedFault(fault, Trigger(), parameters=parameters)
-    pre_stop_s = float(parameters.get("pre_stop_s", 0))
+    target = Catalogue.here().target(name)
+    pre_stop_s = float(fault.parameters.get("pre_stop_s", 0))
     with up_on(
         runtime, tmp_path, target, instances=instances, grace_s=10, pre_stop_s=pre_stop_s
     ) as up:
         assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
-        built = build_fault(planned)
+        built = build_fault(fault)
         assert set(built.needs) <= runtime.capabilities(target)
         evidence = [*built.inject(up.site), *built.heal(up.site)]
         up.site.check()
+        # Who takes the place of another has what it had, or would wait for its session to end.
+        assert up.probe.wait_for(lambda sample: sample.queue_length is not None, 3) is not None
     assert [each for each in evidence if not each.holds] == []
     sources = {each.source for each in evidence}
     assert "orchestrator" in sources
     # Who kills behind the cluster's back does not ask it for the exit code.
-    assert ("container-status" in sources) == (parameters.get("by") != "host")
+    assert ("container-status" in sources) == (fault.parameters.get("by") != "host")
     assert len(sources) >= 3
 
 
@@ -162,8 +172,8 @@ def test_a_cluster_elsewhere_runs_targets_that_mark_no_stages_and_kills_no_proce
     assert {Stoppable, PodRemovable, Rolling} <= elsewhere.capabilities(target)
     with up_on(elsewhere, tmp_path, target, grace_s=10) as up:
         assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
-        for fault, parameters in (("pod-delete", {"grace_s": 10}), ("stop", {"grace_s": 10})):
-            built = build_fault(PlannedFault(fault, Trigger(), parameters=parameters))
+        for fault in (planned("pod-delete", grace_s=10), planned("stop", grace_s=10)):
+            built = build_fault(fault)
             evidence = [*built.inject(up.site), *built.heal(up.site)]
             assert [each for each in evidence if not each.holds] == []
             assert "container-id" in {each.source for each in evidence}
@@ -176,5 +186,42 @@ def test_what_a_run_uses_is_bounded_by_a_quota(runtime: Runtime, tmp_path: Path)
         (name,) = [n for n, owner in owned().items() if owner.alive() and "contract" in n]
         (quota,) = access.core().list_namespaced_resource_quota(name).items
         assert int(quota.status.used["pods"]) == 3
-        assert {"pods", "limits.memory", "services.nodeports"} == set(quota.spec.hard)
+        assert {"pods", "limits.memory", "services.nodeports"} < set(quota.spec.hard)
     assert this_machine()
+
+
+@pytest.fixture
+def storage(runtime: Runtime, tmp_path: Path) -> Iterator[str]:
+    """A class of storage with one volume on this machine's disk."""
+    del runtime
+    name = "lossmeter-test"
+    folder = tmp_path / "volume"
+    folder.mkdir()
+    # A volume of this kind is not given to the group that asks for it.
+    folder.chmod(0o777)
+    access.core().create_persistent_volume(
+        {
+            "metadata": {"name": name},
+            "spec": {
+                "storageClassName": name,
+                "capacity": {"storage": "2Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "hostPath": {"path": str(folder)},
+            },
+        }
+    )
+    yield name
+    access.core().delete_persistent_volume(name)
+
+
+def test_the_data_of_a_server_is_on_a_volume_of_the_class_that_is_asked_for(
+    runtime: Runtime, storage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOSSMETER_KUBE_STORAGE_CLASS", storage)
+    with up_on(runtime, tmp_path, Catalogue.here().target("channel")) as up:
+        assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
+        volume = access.core().read_persistent_volume(storage)
+        assert volume.status.phase == "Bound"
+        assert volume.spec.claim_ref.name == "data-postgres-0"
+        assert list((tmp_path / "volume").rglob("PG_VERSION"))
+    assert access.core().read_persistent_volume(storage).status.phase == "Released"

@@ -110,6 +110,21 @@ def test_a_server_keeps_its_data_over_a_restart_and_gets_its_files(tmp_path: Pat
     assert base64.b64decode(manifests.secret(server)["data"][file["subPath"]]) == b"a=b"
 
 
+def test_a_server_whose_data_has_a_storage_class_claims_a_volume_and_may_write_it() -> None:
+    server = Blueprint("redis", "i", [6379], {}, data="/data", storage="fast")
+
+    spec = manifests.stateful_set(server)["spec"]
+
+    (claim,) = spec["volumeClaimTemplates"]
+    assert claim["spec"]["storageClassName"] == "fast"
+    pod = spec["template"]["spec"]
+    assert pod["securityContext"] == {"fsGroup": 10001}
+    assert {"name": claim["metadata"]["name"], "mountPath": "/data"} in pod["containers"][0][
+        "volumeMounts"
+    ]
+    assert pod["volumes"] == []
+
+
 @pytest.mark.parametrize(
     "run_id",
     ["20261125T095657Z-crash-7", "x" * 200, "20261125T095657Z-short-grace-5s-drain-2147483647"],
@@ -129,10 +144,12 @@ def test_a_namespace_tells_whose_it_is() -> None:
 
 
 def test_a_run_is_bounded() -> None:
-    assert manifests.quota(5, 1024, 3)["spec"]["hard"] == {
+    assert manifests.quota(5, 1024, 3, 2)["spec"]["hard"] == {
         "pods": "5",
         "limits.memory": "1024Mi",
         "services.nodeports": "3",
+        "persistentvolumeclaims": "2",
+        "requests.storage": "4Gi",
     }
 
 

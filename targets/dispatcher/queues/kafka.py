@@ -42,7 +42,7 @@ REJOIN_S = 1.0
 # Messages consumed at once; more would hold up the loop that shares the interpreter.
 TOGETHER = 200
 
-# The code by which the client says that it will never work again.
+# The code by which a client tells of an error that was fatal to it before.
 _ENDED = KafkaError._FATAL  # noqa: SLF001 - it has no public name
 
 _Config = dict[str, str | int | float | bool]
@@ -86,6 +86,7 @@ class KafkaQueue:
         self._partitions: dict[int, _Partition] = {}
         self._producing = 0
         self._over = threading.Event()
+        self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
         self._turn = asyncio.Lock()
         self._to_commit = asyncio.Event()
@@ -322,9 +323,12 @@ class KafkaQueue:
         # Two processes that were given the same id would take turns; they must not spin.
         time.sleep(REJOIN_S)
         self._consumer = self._join()
+        self._ended.clear()
 
     def _poll_consumer(self) -> None:
         while not self._over.is_set():
+            if self._ended.is_set():
+                self._join_again()
             free = self._seize()
             messages = self._next_messages(free) if free else []
             for _ in range(free - self._hand_out(messages)):
@@ -352,8 +356,8 @@ class KafkaQueue:
         told = [problem for message in messages if (problem := message.error())]
         for problem in told:
             LOG.warning("consumer: %s", problem)
-        if any(problem.code() == _ENDED or problem.fatal() for problem in told):
-            self._join_again()
+        if any(_for_good(problem) for problem in told):
+            self._ended.set()
             # What was consumed beside it is delivered again.
             return []
         return [message for message in messages if not message.error()]
@@ -415,6 +419,10 @@ class KafkaQueue:
                     )
                 except (KafkaException, RuntimeError) as error:
                     LOG.warning("commit: %s", error)
+                    if isinstance(error, KafkaException) and _for_good(error.args[0]):
+                        # While every worker waits for this, nobody polls and hears of it.
+                        self._ended.set()
+                        break
                     await asyncio.sleep(POLL_S)
                 else:
                     break
@@ -437,6 +445,11 @@ class KafkaQueue:
         if not (isinstance(receipt, tuple) and len(receipt) == 2):
             raise TypeError(f"{receipt!r} is not a receipt of this queue")
         return receipt
+
+
+def _for_good(error: KafkaError) -> bool:
+    """Return whether a client that says so will never work again."""
+    return error.code() == _ENDED or error.fatal()
 
 
 def build(settings: QueueSettings, workers: int) -> KafkaQueue:
