@@ -45,14 +45,19 @@ def results(
     ] = None,
     target: Targets = None,
     runtime: Annotated[
-        str, typer.Option(metavar="auto|local|docker", help="Where servers and targets run.")
+        str,
+        typer.Option(metavar="auto|local|docker|kubernetes", help="Where servers and targets run."),
     ] = "auto",
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Fixes the events sent.")] = SEED,
     within_min: Annotated[
         float, typer.Option(min=0.1, metavar="MINUTES", help="Begin no run after this time.")
     ] = 60.0,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where the tables go instead of results/."),
+    ] = None,
 ) -> None:
-    """Write the reference tables: results/README.md, and the matrix as CSV, Parquet and HTML.
+    """Write the reference tables: README.md, and the matrix as CSV, Parquet and HTML.
 
     Makes a run of every experiment on each of its targets, as `harness run all` does, or takes
     runs that exist. What is not run, since the time is up or the runtime cannot, is named in
@@ -64,9 +69,14 @@ def results(
     if run and (experiment or target):
         raise UsageError("runs that are named are taken as they are; leave out what selects others")
     catalogue = Catalogue.here()
+    to = to or catalogue.runs.parent
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--to {to} cannot be a folder: {error.strerror}") from None
     if run:
         folders = [run_folder(catalogue.runs, name) for name in run]
-        _write(catalogue, folders, Making("harness results"))
+        _write(catalogue, folders, Making("harness results"), to)
         return
     begin = time.monotonic()
     ask = _Ask(catalogue, runtime_named(runtime), seed, 60 * within_min)
@@ -77,7 +87,7 @@ def results(
         raise typer.Exit(ExitCode.NOTHING_JUDGED)
     took_s = time.monotonic() - begin
     command = "make results" if seed == SEED else f"make results SEED={seed}"
-    _write(catalogue, folders, Making(command, took_s, missing))
+    _write(catalogue, folders, Making(command, took_s, missing), to)
     say(f"{len(folders)} runs in {took_s:.0f} s")
 
 
@@ -146,7 +156,7 @@ def _named(cell: Cell) -> str:
     return f"{cell.name} on {cell.target.name}"
 
 
-def _write(catalogue: Catalogue, folders: Sequence[Path], making: Making) -> None:
+def _write(catalogue: Catalogue, folders: Sequence[Path], making: Making, to: Path) -> None:
     from harness.report.backends import with_sustained
     from harness.report.capacity import read_capacities
     from harness.report.matrix import cells_frame, runs_frame
@@ -156,9 +166,7 @@ def _write(catalogue: Catalogue, folders: Sequence[Path], making: Making) -> Non
 
     runs = [read_judged(folder) for folder in folders]
     check_repeats(runs)
-    to = catalogue.runs.parent
-    to.mkdir(parents=True, exist_ok=True)
-    capacities = read_capacities(to)
+    capacities = read_capacities(catalogue.runs.parent)
     cells = with_sustained(cells_frame(runs_frame(runs)), capacities)
     for name in FILES:
         save(to / name, cells, runs)

@@ -29,6 +29,7 @@ from harness.report.matrix_markdown import (
     table,
 )
 from harness.report.matrix_view import about
+from harness.report.predicted_markdown import MISSED, predicted_table
 from harness.report.recorded import JudgedRun
 
 
@@ -65,6 +66,15 @@ def reference(
             "every unresolved event as lost, of all that were sent."
         ),
         *(metric_table(beside_rates(cells), metric) for metric in BY_EXPERIMENT),
+    ]
+    parts += [
+        "## Predicted and measured",
+        (
+            "A row for each run. *Other* is what else was predicted of it: measured, then "
+            f"predicted in brackets. {MISSED} marks what is beyond its tolerance; the page of a "
+            "run says what that rests on."
+        ),
+        predicted_table(runs),
     ]
     if making.missing:
         parts += ["## What is missing", "\n".join(f"- {markdown_cell(m)}" for m in making.missing)]

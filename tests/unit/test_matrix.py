@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,14 +14,17 @@ from rich.console import Console
 
 from harness.budget import Budget
 from harness.errors import UsageError
+from harness.model import Predicted
 from harness.report import backends
 from harness.report.capacity import Capacity, read_capacities
 from harness.report.matrix import BY_KEY, cell_text, cells_frame, records, runs_frame
 from harness.report.matrix_markdown import matrix_markdown
 from harness.report.matrix_page import matrix_page
 from harness.report.matrix_table import matrix_table
+from harness.report.predicted_markdown import predicted_table
 from harness.report.recorded import JudgedRun, check_comparable, check_repeats, read_judged
 from harness.report.reference import Making, reference
+from harness.result import Comparison
 from tests.unit.run_folders import Written
 from tests.unit.test_page import MARKUP, Seen
 
@@ -261,6 +265,26 @@ def test_capacities_are_read_from_where_they_are_saved(tmp_path: Path) -> None:
         read_capacities(tmp_path)
 
 
+def test_each_run_has_its_prediction_beside_it_and_a_mark_where_it_missed(runs: Runs) -> None:
+    run = runs.one(lost=20)
+    held = Comparison(
+        name="held_s",
+        unit="s",
+        predicted=4,
+        measured=9.5,
+        difference=5.5,
+        tolerance=2,
+        reason="",
+        holds=False,
+    )
+    told = {"predicted": Predicted(lost=25, lost_tolerance=10), "difference": -5}
+    result = run.result.model_copy(update=told | {"comparisons": [held]})
+    line = predicted_table([replace(run, result=result)]).splitlines()[-1]
+    assert line == "| crash | channel | local | pass | 0 | 20 | 25 ± 10 | held, s: 9.5 (4 ± 2) ✗ |"
+    none = run.result.model_copy(update={"predicted": None, "comparisons": []})
+    assert predicted_table([replace(run, result=none)]).splitlines()[-1].endswith("| – | – |")
+
+
 def test_the_reference_page_names_machine_seed_and_what_is_missing(runs: Runs) -> None:
     now = [runs.one(lost=20), runs.tier("channel", 100), runs.tier("channel", 200)]
     making = Making("make results", 75, ["crash on docker-only: no engine"])
@@ -273,5 +297,6 @@ def test_the_reference_page_names_machine_seed_and_what_is_missing(runs: Runs) -
         "PostgreSQL 18",
         "crash on docker-only: no engine",
         "| crash | 20 |",
+        "| crash | channel | local | pass |",
     ):
         assert said in page.replace("\\", ""), said
