@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from harness import runtimes
+from harness.errors import HarnessError
 from harness.narrator import Silent
 from harness.plugins import load
 from harness.probe import HealthProbe
@@ -21,6 +22,7 @@ from harness.services import discover
 from harness.services.toxiproxy import Proxies
 from harness.target import Target
 
+SERVES_WITHIN_S = 2.0
 RUN = f"contract-{os.getpid()}"
 CI = "LOSSMETER_CI"
 
@@ -46,6 +48,42 @@ def runtime_named(name: str) -> Runtime:
         pytest.skip(why)
     assert why is None, why
     return chosen
+
+
+class Shared:
+    """A site that tests use in turn, brought up anew where one left it unfit for the next.
+
+    Args:
+        new_folder: makes a folder for each.
+    """
+
+    def __init__(self, new_folder: Callable[[], Path]) -> None:
+        self._new_folder = new_folder
+        self._key: object = None
+        self._open = ExitStack()
+        self._up: Up | None = None
+
+    def up(self, runtime: Runtime, target: Target, **asked: float) -> Up:
+        """Return the site, with a target that serves; ``asked`` is what ``up_on`` takes."""
+        key = (runtime.name, target.name, sorted(asked.items()))
+        if self._up is None or key != self._key or not _serves(self._up):
+            self.close()
+            begun = up_on(runtime, self._new_folder(), target, **asked)  # type: ignore[arg-type]
+            self._up, self._key = self._open.enter_context(begun), key
+        return self._up
+
+    def close(self) -> None:
+        """Take it down."""
+        self._up = None
+        self._open.close()
+
+
+def _serves(up: Up) -> bool:
+    try:
+        up.site.check()
+    except HarnessError:
+        return False
+    return up.probe.wait_for(lambda sample: sample.ok, SERVES_WITHIN_S) is not None
 
 
 @contextmanager

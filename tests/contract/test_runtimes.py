@@ -34,13 +34,13 @@ from harness.site import (
     Startable,
     Stoppable,
 )
-from tests.sites import RUN, Up, runtime_named, up_on
+from tests.sites import RUN, Shared, Up, runtime_named, up_on
 
 SIGKILL = 9
 MIB = 2**20
 
 
-@pytest.fixture(params=names_in(runtimes))
+@pytest.fixture(scope="module", params=names_in(runtimes))
 def runtime(request: pytest.FixtureRequest) -> Runtime:
     """A runtime; in CI one that is not available fails, for a skip would hide it."""
     return runtime_named(request.param)
@@ -51,10 +51,21 @@ def assert_nothing_to_recover(runtime: Runtime) -> None:
     assert [line for line in runtime.recover() if RUN in line] == []
 
 
+@pytest.fixture(scope="module")
+def shared(runtime: Runtime, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    del runtime
+    shared = Shared(lambda: tmp_path_factory.mktemp("site"))
+    yield shared
+    shared.close()
+
+
 @pytest.fixture
-def up(runtime: Runtime, tmp_path: Path) -> Iterator[Up]:
-    with up_on(runtime, tmp_path, Catalogue.here().target("channel")) as up:
-        yield up
+def up(runtime: Runtime, shared: Shared) -> Up:
+    """A site that is up.
+
+    Tests that kill stand between tests that replace: a kubelet makes who is killed twice wait.
+    """
+    return shared.up(runtime, Catalogue.here().target("channel"))
 
 
 def test_a_target_is_up_when_the_site_is(up: Up) -> None:
@@ -92,12 +103,37 @@ def test_a_killed_target_is_gone_at_once_and_comes_back_as_another_life(
     assert again.boot_id != first.boot_id
 
 
+def test_a_stop_with_grace_lets_the_target_end_by_itself(up: Up) -> None:
+    site = up.site
+    assert isinstance(site, Stoppable)
+    stopped = site.stop(10)
+    # Today's shutdown: SIGTERM, then 2 s of sleep.
+    assert stopped.killed_ns is None
+    assert stopped.exit.code == 0
+    assert 1.5e9 < stopped.exit.at_ns - stopped.asked_ns < 8e9
+    up.site.check()
+    site.start()
+    assert up.probe.wait_for(lambda s: s.ok, 5) is not None
+
+
 def test_the_address_stays_the_same_over_a_restart(up: Up) -> None:
     site, before = up.site, up.site.base_url
     assert isinstance(site, Killable)
     site.kill()
     site.start()
     assert site.base_url == before
+    assert up.probe.wait_for(lambda s: s.ok, 5) is not None
+
+
+def test_a_stop_without_grace_is_sigterm_and_then_sigkill(up: Up) -> None:
+    site = up.site
+    assert isinstance(site, Stoppable)
+    assert isinstance(site, Startable)
+    stopped = site.stop(0)
+    assert stopped.killed_ns is not None
+    assert stopped.asked_ns <= stopped.killed_ns
+    assert (stopped.exit.signal, stopped.exit.code) == (SIGKILL, 128 + SIGKILL)
+    site.start()
     assert up.probe.wait_for(lambda s: s.ok, 5) is not None
 
 
@@ -115,28 +151,6 @@ def test_a_target_that_ends_by_itself_is_noticed(up: Up, runtime: Runtime) -> No
     time.sleep(0.3)
     with pytest.raises(TargetError, match="which no fault asked for"):
         up.site.check()
-
-
-def test_a_stop_with_grace_lets_the_target_end_by_itself(up: Up) -> None:
-    site = up.site
-    assert isinstance(site, Stoppable)
-    stopped = site.stop(10)
-    # Today's shutdown: SIGTERM, then 2 s of sleep.
-    assert stopped.killed_ns is None
-    assert stopped.exit.code == 0
-    assert 1.5e9 < stopped.exit.at_ns - stopped.asked_ns < 8e9
-    up.site.check()
-    site.start()
-    assert up.probe.wait_for(lambda s: s.ok, 5) is not None
-
-
-def test_a_stop_without_grace_is_sigterm_and_then_sigkill(up: Up) -> None:
-    site = up.site
-    assert isinstance(site, Stoppable)
-    stopped = site.stop(0)
-    assert stopped.killed_ns is not None
-    assert stopped.asked_ns <= stopped.killed_ns
-    assert (stopped.exit.signal, stopped.exit.code) == (SIGKILL, 128 + SIGKILL)
 
 
 def test_a_paused_target_is_silent_and_goes_on_as_the_same_life(up: Up) -> None:

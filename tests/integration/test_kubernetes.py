@@ -22,7 +22,7 @@ from harness.runtimes._kube_space import owned, this_machine
 from harness.services import discover
 from harness.site import Killable, PodRemovable, Rolling, Stoppable
 from tests.integration.conftest import Running, harness, left_behind, loading, until
-from tests.sites import runtime_named, up_on
+from tests.sites import Shared, runtime_named, up_on
 
 RUN = ("run", "crash", "--target", "channel", "--variant", "full", "--runtime", "kubernetes")
 STRANGER = "stranger-to-lossmeter"
@@ -33,6 +33,13 @@ def runtime() -> Runtime:
     return runtime_named("kubernetes")
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    shared = Shared(lambda: tmp_path_factory.mktemp("site"))
+    yield shared
+    shared.close()
+
+
 def planned(fault: str, **parameters: str | float) -> PlannedFault:
     return PlannedFault(fault, Trigger(), parameters=parameters)
 
@@ -40,9 +47,10 @@ def planned(fault: str, **parameters: str | float) -> PlannedFault:
 @pytest.mark.parametrize(
     ("name", "fault", "instances"),
     [
+        # A kubelet makes who is killed twice wait, so another pod comes in between.
         ("channel", planned("sigkill"), 1),
-        ("channel", planned("sigkill", by="host", restart="policy"), 1),
         ("channel", planned("stop", grace_s=10), 1),
+        ("channel", planned("sigkill", by="host", restart="policy"), 1),
         ("channel", planned("pod-delete", grace_s=1), 1),
         ("channel", planned("pod-delete", grace_s=10), 1),
         ("channel", planned("evict"), 1),
@@ -58,23 +66,21 @@ def planned(fault: str, **parameters: str | float) -> PlannedFault:
 )
 def test_each_fault_of_pods_brings_its_evidence(
     runtime: Runtime,
-    tmp_path: Path,
+    shared: Shared,
     name: str,
     fault: PlannedFault,
     instances: int,
 ) -> None:
     target = Catalogue.here().target(name)
     pre_stop_s = float(fault.parameters.get("pre_stop_s", 0))
-    with up_on(
-        runtime, tmp_path, target, instances=instances, grace_s=10, pre_stop_s=pre_stop_s
-    ) as up:
-        assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
-        built = build_fault(fault)
-        assert set(built.needs) <= runtime.capabilities(target)
-        evidence = [*built.inject(up.site), *built.heal(up.site)]
-        up.site.check()
-        # Who takes the place of another has what it had, or would wait for its session to end.
-        assert up.probe.wait_for(lambda sample: sample.queue_length is not None, 3) is not None
+    up = shared.up(runtime, target, instances=instances, grace_s=10, pre_stop_s=pre_stop_s)
+    assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
+    built = build_fault(fault)
+    assert set(built.needs) <= runtime.capabilities(target)
+    evidence = [*built.inject(up.site), *built.heal(up.site)]
+    up.site.check()
+    # Who takes the place of another has what it had, or would wait for its session to end.
+    assert up.probe.wait_for(lambda sample: sample.queue_length is not None, 3) is not None
     assert [each for each in evidence if not each.holds] == []
     sources = {each.source for each in evidence}
     assert "orchestrator" in sources
@@ -136,8 +142,11 @@ def test_an_interrupt_removes_the_namespace(
 
 
 @pytest.fixture
-def elsewhere(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runtime]:
+def elsewhere(
+    runtime: Runtime, shared: Shared, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Runtime]:
     """The same cluster, whose node no longer says that it is this machine."""
+    shared.close()
     node = access.core().list_node().items[0].metadata.name
 
     def label(value: str | None) -> None:
@@ -180,13 +189,12 @@ def test_a_cluster_elsewhere_runs_targets_that_mark_no_stages_and_kills_no_proce
             up.site.check()
 
 
-@pytest.mark.usefixtures("runtime")
-def test_what_a_run_uses_is_bounded_by_a_quota(runtime: Runtime, tmp_path: Path) -> None:
-    with up_on(runtime, tmp_path, Catalogue.here().target("channel")):
-        (name,) = [n for n, owner in owned().items() if owner.alive() and "contract" in n]
-        (quota,) = access.core().list_namespaced_resource_quota(name).items
-        assert int(quota.status.used["pods"]) == 3
-        assert {"pods", "limits.memory", "services.nodeports"} < set(quota.spec.hard)
+def test_what_a_run_uses_is_bounded_by_a_quota(runtime: Runtime, shared: Shared) -> None:
+    shared.up(runtime, Catalogue.here().target("channel"))
+    (name,) = [n for n, owner in owned().items() if owner.alive() and "contract" in n]
+    (quota,) = access.core().list_namespaced_resource_quota(name).items
+    assert int(quota.status.used["pods"]) == 3
+    assert {"pods", "limits.memory", "services.nodeports"} < set(quota.spec.hard)
     assert this_machine()
 
 
