@@ -7,5 +7,5 @@ from dramatiq.brokers.redis import RedisBroker
 
 from bench.peers import REDIS, insert
 
-dramatiq.set_broker(RedisBroker(url=os.environ[REDIS]))
+dramatiq.set_broker(RedisBroker(url=os.environ[REDIS]))  # type: ignore[no-untyped-call]
 handle = dramatiq.actor(insert)

@@ -17,7 +17,6 @@ from harness.narrator import Silent
 from harness.plugins import load
 from harness.probe import HealthProbe
 from harness.runtime import Order, RunningSite, Runtime
-from harness.runtimes._kube_access import own_folder
 from harness.services import discover
 from harness.services.toxiproxy import Proxies
 from harness.target import Target
@@ -37,14 +36,10 @@ class Up:
 
 
 def runtime_named(name: str) -> Runtime:
-    """Return a runtime; in CI one that is not available fails, for a skip would hide it.
-
-    Kubernetes must be there once `make kubernetes` was asked for it.
-    """
+    """Return a runtime; in CI one that is not available fails, for a skip would hide it."""
     chosen: Runtime = load(runtimes, name, "runtime").RUNTIME
     why = chosen.unavailable()
-    never_asked = name == "kubernetes" and not own_folder().exists()
-    if why is not None and (not os.environ.get(CI) or never_asked):
+    if why is not None and not os.environ.get(CI):
         pytest.skip(why)
     assert why is None, why
     return chosen
