@@ -86,7 +86,14 @@ def results(
         say("nothing was judged")
         raise typer.Exit(ExitCode.NOTHING_JUDGED)
     took_s = time.monotonic() - begin
-    command = "make results" if seed == SEED else f"make results SEED={seed}"
+    command = " ".join(
+        [
+            "harness results",
+            *(f"--experiment {name}" for name in experiment or []),
+            *(f"--target {name}" for name in target or []),
+            f"--runtime {ask.runtime.name} --seed {seed}",
+        ]
+    )
     _write(catalogue, folders, Making(command, took_s, missing), to)
     say(f"{len(folders)} runs in {took_s:.0f} s")
 
