@@ -16,7 +16,8 @@ RATE_PER_S = 100
 GRACES_S = (5, 30, 60)
 PRE_STOPS_S = (0, 5)
 SLEEP_S = 2
-SETTINGS = {"workers": 5, "handler_time_s": 0.05, "capacity": 1000}
+# Room for the whole backlog, also where both share one queue: nobody waits for it.
+SETTINGS = {"workers": 5, "handler_time_s": 0.05, "capacity": 2000}
 # A kubelet whose preStop took the whole grace gives as much before SIGKILL, other runtimes
 # nothing (minimumGracePeriodInSeconds in pkg/kubelet/kuberuntime).
 LEAST_S = 2

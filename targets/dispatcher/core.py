@@ -113,6 +113,8 @@ class Dispatcher:
         """Close the intake, then sleep or drain as configured; what is left is abandoned."""
         self.accepting = False
         self._closing.set()
+        # Who waits for room has had no effect yet, and must not be cut off without an answer.
+        self.queue.refuse_waiting()
         self.stages.mark_every(Stage.CLOSING)
         await self._wind_down()
         self.stages.mark_every(Stage.ABANDONED)
@@ -184,7 +186,12 @@ class Dispatcher:
             raise RateLimitedError(wait_s)
         push = self.settings.push
         if push.when_full is WhenFull.BLOCK:
-            await self._put_unless_closing(item, push.timeout_s)
+            try:
+                await self._put_waiting(item, push.timeout_s)
+            except QueueFullError:
+                if self._closing.is_set():
+                    raise IntakeClosedError from None
+                raise
             self._mark(item.event, _QUEUED)
             return
         try:
@@ -197,10 +204,9 @@ class Dispatcher:
         else:
             self._mark(item.event, _QUEUED)
 
-    async def _put_unless_closing(self, item: Accepted, timeout_s: float) -> None:
-        """Wait for room, but not beyond the moment at which the intake closes."""
+    async def _put_waiting(self, item: Accepted, timeout_s: float) -> None:
+        """Wait for room, and count who had to."""
         if self.queue.survives_process:
-            # A broker may have been asked already; its answer decides, not the shutdown.
             try:
                 waited = await self.queue.put(item, timeout_s)
             except QueueFullError:
@@ -213,16 +219,7 @@ class Dispatcher:
             await self.queue.put(item, 0)
             return
         self.metrics.count("without_room")
-        put = asyncio.ensure_future(self.queue.put(item, timeout_s))
-        closing = asyncio.ensure_future(self._closing.wait())
-        await asyncio.wait({put, closing}, return_when=asyncio.FIRST_COMPLETED)
-        closing.cancel()
-        if not put.done():
-            put.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await put
-            raise IntakeClosedError
-        put.result()
+        await self.queue.put(item, timeout_s)
 
     async def _write_through(self, item: Accepted) -> None:
         """Handle the event in the producer's own time: degraded, but not refused."""

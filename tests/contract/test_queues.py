@@ -191,6 +191,21 @@ def test_a_push_that_waits_gets_the_room_that_comes(backend: QueueSettings) -> N
     _run(backend, test)
 
 
+def test_pushes_that_wait_can_be_refused_at_once_and_took_nothing(backend: QueueSettings) -> None:
+    async def test(open_one: Opens) -> None:
+        queue = await open_one()
+        await _fill(queue)
+        waiting = [asyncio.create_task(queue.put(_item(700 + n), 10)) for n in range(5)]
+        await asyncio.sleep(0.2)
+        queue.refuse_waiting()
+        async with asyncio.timeout(2):
+            ended = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(each) for each in ended] == [QueueFullError] * 5
+        assert await queue.length() == CAPACITY
+
+    _run(backend, test)
+
+
 def test_a_push_that_finds_room_says_that_it_did_not_wait(backend: QueueSettings) -> None:
     async def test(open_one: Opens) -> None:
         queue = await open_one()

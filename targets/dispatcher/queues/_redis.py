@@ -60,6 +60,7 @@ class RedisQueue:
         self._client = _connect(settings, workers)
         self._add = self._client.register_script(add)
         self._turn = asyncio.Lock()
+        self._refusing = False
         # Pushes that come at once go in one command; each has its own answer.
         self._added = Coalescer(self._add_many, TOGETHER)
 
@@ -89,13 +90,19 @@ class RedisQueue:
         except TimeoutError:
             raise QueueFullError from None
         try:
-            while not await self._added(data):
+            while not self._refusing:
+                if await self._added(data):
+                    return True
                 if time.monotonic() >= deadline:
-                    raise QueueFullError
+                    break
                 await asyncio.sleep(ROOM_POLL_S)
         finally:
             self._turn.release()
-        return True
+        raise QueueFullError
+
+    def refuse_waiting(self) -> None:
+        """Let no one ask again; who is being answered now goes by that answer."""
+        self._refusing = True
 
     async def close(self) -> None:
         """Disconnect."""

@@ -22,6 +22,8 @@ class ChannelQueue:
         self.capacity = capacity
         self._queue: asyncio.Queue[Accepted] = asyncio.Queue()
         self._room = asyncio.Semaphore(capacity)
+        self._waiting: set[asyncio.Task[bool]] = set()
+        self._refusing = False
 
     async def open(self) -> None:
         """Do nothing: memory is there."""
@@ -32,17 +34,34 @@ class ChannelQueue:
         full = self._room.locked()
         if not full:
             await self._room.acquire()
-        elif not timeout_s:
+        elif not timeout_s or self._refusing:
             raise QueueFullError
         else:
-            try:
-                # A put that is cancelled while it waits has added nothing.
-                async with asyncio.timeout(timeout_s):
-                    await self._room.acquire()
-            except TimeoutError:
-                raise QueueFullError from None
+            await self._wait_for_room(timeout_s)
         self._queue.put_nowait(item)
         return full
+
+    async def _wait_for_room(self, timeout_s: float) -> None:
+        """Who is cancelled while it waits has taken no room."""
+        waiting = asyncio.create_task(self._room.acquire())
+        self._waiting.add(waiting)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await waiting
+        except TimeoutError:
+            raise QueueFullError from None
+        except asyncio.CancelledError:
+            if not self._refusing:
+                raise
+            raise QueueFullError from None
+        finally:
+            self._waiting.discard(waiting)
+
+    def refuse_waiting(self) -> None:
+        """Cancel what waits."""
+        self._refusing = True
+        for waiting in self._waiting:
+            waiting.cancel()
 
     async def take(self) -> Delivery:
         """Take the oldest event."""

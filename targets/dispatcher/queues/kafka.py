@@ -89,6 +89,7 @@ class KafkaQueue:
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
         self._turn = asyncio.Lock()
+        self._refusing = False
         self._to_commit = asyncio.Event()
         self._reports_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -139,6 +140,10 @@ class KafkaQueue:
         # The event may go out whatever becomes of this task; its report is passed on then too.
         await reported
         return waited
+
+    def refuse_waiting(self) -> None:
+        """Let no one wait for room; what was produced goes by its report."""
+        self._refusing = True
 
     async def take(self) -> Delivery:
         """Take the next event that was consumed."""
@@ -252,7 +257,7 @@ class KafkaQueue:
             async with asyncio.timeout(timeout_s):
                 async with self._turn:
                     while not self._has_room():
-                        if time.monotonic() >= deadline:
+                        if self._refusing or time.monotonic() >= deadline:
                             raise QueueFullError
                         await asyncio.sleep(ROOM_POLL_S)
         except TimeoutError:

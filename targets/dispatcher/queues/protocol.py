@@ -54,6 +54,9 @@ class Queue(Protocol):
             QueueUnsureError: the backend did not answer; the event may have been added.
         """
 
+    def refuse_waiting(self) -> None:
+        """End each wait for room, now and from now on, with ``QueueFullError``."""
+
     async def take(self) -> Delivery:
         """Wait for the next event and take it into a worker's hands."""
 
