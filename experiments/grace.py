@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from harness.experiment import Experiment, Load, Observed, Phase, PlannedFault, Trigger, Variant
 from harness.model import Expected, Predicted
-from harness.predict.shutdown import rollout, stop_of
+from harness.predict.shutdown import rollout, rollout_s, stop_of
 
 INSTANCES = 2
 BURST_PER_S, BURST_S = 600, 4
@@ -40,7 +40,7 @@ def predict(seen: Observed) -> Predicted:
             lost_tolerance=predicted.lost_tolerance + most,
             tolerance_reason=f"{predicted.tolerance_reason}; a kubelet gives {LEAST_S} s at least",
         )
-    took_s = INSTANCES * (pre_stop_s + asked.ends_after_s + (seen.start_s or 0.0))
+    took_s = rollout_s(asked, INSTANCES, bool(survives[0]))
     reason = f"each start may take {START_S} s more; a cluster starts the next while one ends"
     figure = Expected(
         "held_s", round(took_s, 1), round(took_s / 2 + INSTANCES * START_S, 1), reason

@@ -146,21 +146,11 @@ def rollout(first: Stop, instances: int, queue_survives: bool, in_hand_survives:
         in_hand_survives: so does what workers hold.
     """
     lost = tolerance = 0
-    held = [(first.at.queue_length or 0) / instances] * instances
-    hands = (first.at.in_flight or 0) // instances
-    for index in range(instances):
-        done = first.pre_stop_s * first.dispatcher.service_rate_per_s
-        at = replace(first.at, queue_length=round(max(0.0, held[index] - done)), in_flight=hands)
-        one = replace(first, at=at, pre_stop_s=0.0)
+    growth, done = _growth_per_s(first, instances), _done_before(first)
+    for index, (one, _) in enumerate(_turns(first, instances, queue_survives)):
         predicted = _loss(one, queue_survives, in_hand_survives)
         lost += predicted.lost or 0
         tolerance += predicted.lost_tolerance
-        away_s = first.pre_stop_s + one.ends_after_s + (first.start_s or 0.0)
-        others = max(1, instances - 1)
-        growth = first.dispatcher.rate_per_s / others - first.dispatcher.service_rate_per_s
-        held = [
-            min(first.dispatcher.capacity, max(0.0, queued + growth * away_s)) for queued in held
-        ]
         # An insert in each event's time leaves more of the queue behind in its preStop, too.
         slow = done * INSERT_S / (first.dispatcher.handler_time_s + INSERT_S)
         tolerance += math.ceil(slow) if predicted.lost else 0
@@ -178,6 +168,42 @@ def rollout(first: Stop, instances: int, queue_survives: bool, in_hand_survives:
             ),
         ),
     )
+
+
+def rollout_s(first: Stop, instances: int, queue_survives: bool) -> float:
+    """Return how long a rolling update takes, one instance after the other; as ``rollout``."""
+    return sum(away_s for _, away_s in _turns(first, instances, queue_survives))
+
+
+def _turns(first: Stop, instances: int, queue_survives: bool) -> list[tuple[Stop, float]]:
+    """Return the stop of each instance in its turn, and the seconds for which it is away."""
+    turns = []
+    held = [(first.at.queue_length or 0) / instances] * instances
+    hands = (first.at.in_flight or 0) // instances
+    for index in range(instances):
+        queued = round(max(0.0, held[index] - _done_before(first)))
+        at = replace(first.at, queue_length=queued, in_flight=hands)
+        one = replace(first, at=at, pre_stop_s=0.0)
+        ends_after_s = one.ends_after_s
+        if queue_survives and first.shutdown == "drain":
+            # It leaves the queue to the others, and finishes what is in hand.
+            ends_after_s = min(one.working_s, POLL_S)
+        away_s = first.pre_stop_s + ends_after_s + (first.start_s or 0.0)
+        turns.append((one, away_s))
+        grown = _growth_per_s(first, instances) * away_s
+        held = [min(first.dispatcher.capacity, max(0.0, each + grown)) for each in held]
+    return turns
+
+
+def _growth_per_s(first: Stop, instances: int) -> float:
+    """Return how fast the queue of an instance grows while another one is away."""
+    others = max(1, instances - 1)
+    return first.dispatcher.rate_per_s / others - first.dispatcher.service_rate_per_s
+
+
+def _done_before(first: Stop) -> float:
+    """Return how many events are done in a preStop."""
+    return first.pre_stop_s * first.dispatcher.service_rate_per_s
 
 
 def stop_of(

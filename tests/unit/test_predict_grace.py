@@ -58,6 +58,27 @@ def test_what_is_in_a_broker_is_not_lost_whatever_the_grace() -> None:
     assert predicted(5, 0, "sleep", survives=True).lost == 0
 
 
+@pytest.mark.parametrize(
+    ("pre_stop_s", "shutdown", "survives", "each_s"),
+    [
+        (0, "sleep", False, 2),
+        (5, "sleep", False, 5 + 2),
+        # 805 held at 100 a second, looked at once a second.
+        (0, "drain", False, 9),
+        # 305 after a preStop that did 500.
+        (5, "drain", False, 5 + 4),
+        # What outlives the process is left to the others.
+        (0, "drain", True, 1),
+    ],
+)
+def test_the_update_takes_as_long_as_its_turns(
+    pre_stop_s: float, shutdown: str, survives: bool, each_s: float
+) -> None:
+    figures = predicted(60, pre_stop_s, shutdown, survives=survives).figures
+    (held,) = [figure for figure in figures if figure.name == "held_s"]
+    assert held.value == 2 * (each_s + 1.0)
+
+
 def test_a_pre_stop_that_takes_the_whole_grace_is_predicted_with_what_a_kubelet_gives() -> None:
     short = predicted(5, 5, "drain")
 
