@@ -19,6 +19,9 @@ from harness.ledger.records import PAIR, ROW, Records
 from harness.target import Persisted
 
 CONNECT_S = 5
+# A cluster closes the way to a server for a moment now and then while it learns of others.
+AGAIN_WITHIN_S = 2.0
+AGAIN_S = 0.1
 STATEMENT_MS = 60_000
 
 # Where a target does not tell what it holds, silence must last longer to mean anything.
@@ -112,7 +115,7 @@ class Auditor:
             UsageError: the database cannot be reached, or a query is wrong.
         """
         try:
-            with self._connect() as connection:
+            with self._connect_in_time() as connection:
                 columns = {
                     name: _columns(connection, query, f"persisted.{name}")
                     for name, query in self._queries().items()
@@ -268,9 +271,22 @@ class Auditor:
             options=f"-c statement_timeout={statement_ms} -c timezone=UTC",
         )
 
+    def _connect_in_time(
+        self, statement_ms: int = STATEMENT_MS
+    ) -> psycopg.Connection[tuple[object, ...]]:
+        """Connect, and try again for a while where that fails."""
+        deadline = time.monotonic() + AGAIN_WITHIN_S
+        while True:
+            try:
+                return self._connect(statement_ms)
+            except psycopg.OperationalError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(AGAIN_S)
+
     def _reading(self, statement_ms: int = STATEMENT_MS) -> psycopg.Connection[tuple[object, ...]]:
         try:
-            return self._connect(statement_ms)
+            return self._connect_in_time(statement_ms)
         except psycopg.OperationalError as error:
             raise CollectError(
                 f"what was persisted cannot be read, the database is away: {_one_line(error)}"

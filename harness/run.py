@@ -25,6 +25,7 @@ from harness.errors import (
 )
 from harness.experiment import Observed, PlannedFault, Variant
 from harness.facts import Facts
+from harness.faults.stop import NAME as STOP
 from harness.judge import judge_run
 from harness.load.plan import LoadPlan
 from harness.load.process import IN_POD, events_sent, load_command, pod_command
@@ -459,13 +460,18 @@ def _numbers(variant: Variant) -> dict[str, float]:
 
 
 def _graces(variant: Variant) -> dict[str, float]:
-    """Return the longest grace and preStop that a fault of the variant gives."""
-    given = (fault.parameters for fault in variant.faults)
-    told = [(float(p["grace_s"]), float(p.get("pre_stop_s", 0))) for p in given if "grace_s" in p]
+    """Return the longest grace and preStop that a fault of the variant asks the runtime for."""
+    told = [_grace(fault) for fault in variant.faults if "grace_s" in fault.parameters]
     if not told:
         return {}
     grace_s, pre_stop_s = max(told)
     return {"grace_s": grace_s, "pre_stop_s": pre_stop_s}
+
+
+def _grace(fault: PlannedFault) -> tuple[float, float]:
+    grace_s, pre_stop_s = (float(fault.parameters.get(n, 0)) for n in ("grace_s", "pre_stop_s"))
+    # This fault waits for its preStop itself; a pod that did so too would do it twice.
+    return (grace_s - pre_stop_s, 0.0) if fault.fault == STOP else (grace_s, pre_stop_s)
 
 
 def _proxies(control: Address) -> Proxies:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.catalogue import Catalogue
 from harness.ownership import Owner
+from harness.run import _graces
 from harness.runtimes import _kube_access as access
 from harness.runtimes import _kube_manifests as manifests
 from harness.runtimes._kube_images import full_name
@@ -61,6 +63,17 @@ def test_a_pre_stop_of_less_than_a_second_is_slept_by_a_command() -> None:
     short = Blueprint("target", "i", [1], {}, grace_s=5, pre_stop_s=0.2)
 
     assert container(short)["lifecycle"] == {"preStop": {"exec": {"command": ["sleep", "0.2"]}}}
+
+
+def test_a_pod_is_given_the_pre_stop_of_a_rollout_but_not_that_of_a_stop_which_waits_itself() -> (
+    None
+):
+    def asked(experiment: str, variant: str) -> dict[str, float]:
+        variants = {each.name: each for each in Catalogue.here().experiment(experiment).variants}
+        return _graces(variants[variant])
+
+    assert asked("drain", "kubelet") == {"grace_s": 55, "pre_stop_s": 0}
+    assert asked("grace", "30s-pre5-drain") == {"grace_s": 30, "pre_stop_s": 5}
 
 
 def test_what_runs_once_is_never_started_again() -> None:
