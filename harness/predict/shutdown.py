@@ -19,9 +19,9 @@ from harness.predict.queue import Dispatcher
 INSERT_S = 0.01
 # A drain looks once a second whether it is over.
 POLL_S = 1.0
-# How much longer than its first start a restart may take, and what an engine needs to make
-# and remove containers.
-RESTART_S = 1.5
+# How much longer than its first start a restart may take, and what an engine or a cluster needs
+# to make and remove containers.
+RESTART_S = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def _outage(asked: Stop) -> tuple[Expected, ...]:
     tolerance_s = RESTART_S + asked.start_s + late_s
     reason = (
         f"a restart may take twice as long as the first start, and {RESTART_S:g} s more where "
-        "an engine makes the container or the machine is busy"
+        "an engine or a cluster makes the container or the machine is busy"
     )
     if late_s:
         reason += f"; a drain may be late by {late_s:.1f} s, for it looks once a second"
