@@ -22,7 +22,7 @@ class ChannelQueue:
         self.capacity = capacity
         self._queue: asyncio.Queue[Accepted] = asyncio.Queue()
         self._room = asyncio.Semaphore(capacity)
-        self._waiting: set[asyncio.Task[bool]] = set()
+        self._waiting: set[asyncio.Task[object]] = set()
         self._refusing = False
 
     async def open(self) -> None:
@@ -42,23 +42,27 @@ class ChannelQueue:
         return full
 
     async def _wait_for_room(self, timeout_s: float) -> None:
-        """Who is cancelled while it waits has taken no room."""
-        waiting = asyncio.create_task(self._room.acquire())
+        """Stand in line at once; who is cancelled while it waits has taken no room."""
+        waiting = asyncio.current_task()
+        if waiting is None:
+            raise RuntimeError("a put needs a task to wait in")
         self._waiting.add(waiting)
         try:
             async with asyncio.timeout(timeout_s):
-                await waiting
+                await self._room.acquire()
         except TimeoutError:
             raise QueueFullError from None
         except asyncio.CancelledError:
             if not self._refusing:
                 raise
+            # It was not the task that was to end, but its wait.
+            waiting.uncancel()
             raise QueueFullError from None
         finally:
             self._waiting.discard(waiting)
 
     def refuse_waiting(self) -> None:
-        """Cancel what waits."""
+        """Cancel the waits."""
         self._refusing = True
         for waiting in self._waiting:
             waiting.cancel()
