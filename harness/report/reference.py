@@ -66,8 +66,6 @@ def reference(
             "every unresolved event as lost, of all that were sent."
         ),
         *(metric_table(beside_rates(cells), metric) for metric in BY_EXPERIMENT),
-    ]
-    parts += [
         "## Predicted and measured",
         (
             "A row for each run. *Other* is what else was predicted of it: measured, then "

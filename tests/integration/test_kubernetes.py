@@ -194,7 +194,8 @@ def test_what_a_run_uses_is_bounded_by_a_quota(runtime: Runtime, shared: Shared)
     (name,) = [n for n, owner in owned().items() if owner.alive() and "contract" in n]
     (quota,) = access.core().list_namespaced_resource_quota(name).items
     assert int(quota.status.used["pods"]) == 3
-    assert {"pods", "limits.memory", "services.nodeports"} < set(quota.spec.hard)
+    bounded = {"pods", "limits.memory", "services.nodeports"}
+    assert bounded | {"persistentvolumeclaims", "requests.storage"} == set(quota.spec.hard)
     assert this_machine()
 
 
