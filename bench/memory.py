@@ -219,7 +219,12 @@ def measure(folder: Path, url: str) -> Measured:
             raise RuntimeError(f"{result.verdict}: {result.reason}")
         result.save(folder)
 
-    steps = (collect, lambda: save_marks(folder), judge, lambda: save_run_page(folder))
+    steps: tuple[Callable[[], object], ...] = (
+        collect,
+        lambda: save_marks(folder),
+        judge,
+        lambda: save_run_page(folder),
+    )
     for name, step in zip(STEPS, steps, strict=True):
         step()
         peaks[name] = _peak_mib()
