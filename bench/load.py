@@ -29,6 +29,7 @@ from bench.pieces import Found, Piece, Round, Say
 from bench.report import Goal, Report, Row, at_least, at_most, median
 from harness.ledger.records import Told
 from harness.ledger.stats import load_figures
+from harness.ledger.times import Times
 from harness.load.plan import LoadPlan
 from harness.load.process import load_command
 from harness.load.reading import read_journals
@@ -280,7 +281,7 @@ def _load(  # noqa: PLR0913, PLR0917 - what a load consists of
             raise RuntimeError(f"{len(journals.outcomes)} of {planned} events are in the journal")
         if set(journals.outcomes["code"].tolist()) != {202}:
             raise RuntimeError("the server did not accept every event")
-        figures = load_figures(Told(journals.intents, journals.outcomes))
+        figures = load_figures(Times.of(Told(journals.intents, journals.outcomes)))
     return figures.rate_kept_per_s if figures else 0.0
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
+from harness import npy
 from harness.copying import Integers, copy_integers
 from harness.errors import CollectError, UsageError
 from harness.ledger.collected import Collected
@@ -183,32 +184,50 @@ class Auditor:
         Raises:
             CollectError: the database died or a query failed.
         """
-        persisted = self._persisted
-        with self._reading() as connection:
-            columns = _columns(connection, persisted.query, "persisted.query")
-        return Collected(
-            self._copy_rows(persisted.query, columns),
-            np.concatenate([self._copy_pairs(persisted.dead_letter_query), self._pairs_of_file()]),
-            self._copy_pairs(persisted.pending_query),
-        )
+        columns = self._columns()
+        table = self._copy(self._persisted.query, _row_fields(columns))
+        return self._with_pairs(_rows_of(table, times=columns.persisted_at))
 
-    def _copy_rows(self, query: str, columns: Columns) -> Records:
-        fields = (
-            _integer("producer"),
-            _integer("sequence"),
-            _integer("payload_hash") if columns.payload_hash else "0::bigint",
-            _integer("position") if columns.position else "0::bigint",
-            _TIME if columns.persisted_at else "0::bigint",
+    def save(self, folder: Path) -> None:
+        """Read all rows into a run's folder, as ``Collected.save`` would write them.
+
+        A part of the rows is in memory at a time; nothing is judged in between.
+
+        Raises:
+            CollectError: the database died or a query failed.
+        """
+        columns = self._columns()
+        with npy.Growing(folder / "rows.npy", ROW) as rows:
+            self._copy(
+                self._persisted.query,
+                _row_fields(columns),
+                lambda table: rows.add(_rows_of(table, times=columns.persisted_at)),
+            )
+        self._with_pairs(np.empty(0, ROW)).save(folder, but=("rows",))
+
+    def _columns(self) -> Columns:
+        with self._reading() as connection:
+            return _columns(connection, self._persisted.query, "persisted.query")
+
+    def _with_pairs(self, rows: Records) -> Collected:
+        persisted = self._persisted
+        dead_lettered = [self._copy_pairs(persisted.dead_letter_query), self._pairs_of_file()]
+        return Collected(
+            rows, np.concatenate(dead_lettered), self._copy_pairs(persisted.pending_query)
         )
-        return _rows_of(self._copy(query, fields), times=columns.persisted_at)
 
     def _copy_pairs(self, query: str | None) -> Records:
         if query is None:
             return np.empty(0, PAIR)
         return _pairs_of(self._copy(query, (_integer("producer"), _integer("sequence"))))
 
-    def _copy(self, query: str, fields: tuple[str, ...]) -> Integers:
-        """Return the fields of all rows as an array of shape (rows, fields)."""
+    def _copy(
+        self,
+        query: str,
+        fields: tuple[str, ...],
+        sink: Callable[[Integers], None] | None = None,
+    ) -> Integers:
+        """Return the fields of all rows as an array of shape (rows, fields), or fill a sink."""
         statement = sql.SQL(
             "copy (select {fields} from ({query}) as persisted) to stdout (format binary)"
         ).format(fields=sql.SQL(", ".join(fields)), query=_raw(query))
@@ -216,7 +235,7 @@ class Auditor:
         connection = self._reading(statement_ms=0)
         try:
             text = statement.as_bytes(connection)
-            return copy_integers(connection, text, len(fields), null=_FOREIGN)
+            return copy_integers(connection, text, len(fields), _FOREIGN, sink)
         except (psycopg.Error, OSError) as error:
             raise CollectError(f"what was persisted cannot be read: {_one_line(error)}") from None
         finally:
@@ -313,6 +332,17 @@ def _columns(connection: psycopg.Connection[tuple[object, ...]], query: str, whe
                 f"{where} must return the column {needed!r}; it returns {', '.join(sorted(names))}"
             )
     return Columns("payload_hash" in names, "position" in names, "persisted_at" in names)
+
+
+def _row_fields(columns: Columns) -> tuple[str, ...]:
+    """Return the expressions of a ROW's fields, 0 for those that the query does not have."""
+    return (
+        _integer("producer"),
+        _integer("sequence"),
+        _integer("payload_hash") if columns.payload_hash else "0::bigint",
+        _integer("position") if columns.position else "0::bigint",
+        _TIME if columns.persisted_at else "0::bigint",
+    )
 
 
 def _rows_of(table: Integers, *, times: bool) -> Records:

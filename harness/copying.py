@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -34,6 +34,7 @@ SILENT_S = 120.0
 # A few of the server's own buffers, and still in the processor's cache.
 _BUFFER_BYTES = 1 << 20
 _FIRST_ROWS = 4096
+_PART_ROWS = 1 << 16
 # Rows that are compared at once after an odd one; each time that all are alike, twice as many.
 _FEW = 64
 
@@ -47,7 +48,11 @@ Integers = npt.NDArray[np.int64]
 
 
 def copy_integers(
-    connection: psycopg.Connection[tuple[object, ...]], statement: bytes, width: int, null: int
+    connection: psycopg.Connection[tuple[object, ...]],
+    statement: bytes,
+    width: int,
+    null: int,
+    sink: Callable[[Integers], None] | None = None,
 ) -> Integers:
     """Return what ``COPY ... TO STDOUT (FORMAT binary)`` gives, as an array (rows, fields).
 
@@ -56,13 +61,15 @@ def copy_integers(
         statement: its fields are all of a type that is eight bytes long.
         width: how many fields there are.
         null: what stands for NULL.
+        sink: gets the rows a part at a time, as an array that is used again; then none are
+            returned.
 
     Raises:
         CollectError: the server reports an error or breaks off; or what it sends are not
             rows of such fields.
         psycopg.Error, OSError: the server died, or has said nothing for too long.
     """
-    rows = _Rows(width, null)
+    rows = _Rows(width, null, sink)
     if connection.pgconn.ssl_in_use:
         _through_libpq(connection, statement, rows)
     else:
@@ -89,9 +96,10 @@ def _off_the_wire(pgconn: pq.abc.PGconn, statement: bytes, rows: _Rows) -> None:
 
 
 class _Rows:
-    """Rows as they come, in one array that grows where it lies."""
+    """Rows as they come, in one array that grows where it lies, or is emptied into a sink."""
 
-    def __init__(self, width: int, null: int) -> None:
+    def __init__(self, width: int, null: int, sink: Callable[[Integers], None] | None) -> None:
+        self._sink = sink
         self.width = width
         self.begun = False
         self._ended = False
@@ -108,6 +116,9 @@ class _Rows:
     def add(self, values: npt.NDArray[Any]) -> None:
         """Take rows that were read together, shape (rows, fields)."""
         end = self._count + len(values)
+        if self._sink is not None and end > _PART_ROWS:
+            self._sink(self._table[: self._count])
+            self._count, end = 0, len(values)
         if end > len(self._table):
             # The kernel moves pages, not bytes; nothing else refers to them.
             self._table.resize((max(end, 2 * len(self._table)), self.width), refcheck=False)
@@ -127,13 +138,16 @@ class _Rows:
             self.add(np.array([self._row(content)], np.int64))
 
     def all(self) -> Integers:
-        """Return all rows in the order in which they came.
+        """Return the rows that no sink took, in the order in which they came.
 
         Raises:
             CollectError: the trailer has not come.
         """
         if not self._ended:
             raise CollectError("the database's answer to COPY broke off before its end")
+        if self._sink is not None:
+            self._sink(self._table[: self._count])
+            self._count = 0
         self._table.resize((self._count, self.width), refcheck=False)
         return self._table
 

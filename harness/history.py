@@ -15,8 +15,6 @@ from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
 from harness.facts import Facts
-from harness.ledger.collected import Collected
-from harness.ledger.measures import throughput_per_s
 from harness.model import Verdict
 from harness.result import RESULT, Result
 
@@ -211,7 +209,9 @@ def _changed_ns(folder: Path) -> int:
 
 
 def _entry(folder: Path) -> Entry:
-    result, facts = Result.load_from(folder), Facts.load(folder)
+    result = Result.load_from(folder)
+    # A folder without its facts cannot be judged again, and is not a run's.
+    Facts.load(folder)
     counts = {
         name: None if name in result.not_measured else getattr(result.counts, name)
         for name in ("lost", "unresolved", "duplicated")
@@ -229,7 +229,7 @@ def _entry(folder: Path) -> Entry:
         sent=result.counts.sent,
         acked=result.counts.acked,
         recovery_s=result.recovery_s,
-        throughput_per_s=_throughput(folder, facts),
+        throughput_per_s=result.load.persisted_per_s if result.load else None,
         latency_p99_ms=result.load.latency_p99_ms if result.load else None,
         **counts,
     )
@@ -243,12 +243,6 @@ def _begun(folder: Path) -> str:
     except ValueError:
         begun = datetime.fromtimestamp((folder / "facts.json").stat().st_mtime, UTC)
     return begun.isoformat(timespec="seconds")
-
-
-def _throughput(folder: Path, facts: Facts) -> float | None:
-    if not facts.collected or not facts.times_measured:
-        return None
-    return throughput_per_s(Collected.load(folder).rows)
 
 
 def _values(entry: Entry) -> tuple[str | int | float | None, ...]:

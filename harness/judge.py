@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import MutableMapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from harness.account import Account, open_account
 from harness.budget import Findings, judge
 from harness.clock import JUMP_S
 from harness.errors import HarnessError
 from harness.facts import Facts, FaultRecord
 from harness.ledger import stats
-from harness.ledger.collected import Collected
 from harness.ledger.measures import MEASURES, Shown
-from harness.ledger.reconcile import reconcile
-from harness.ledger.records import Held, Ledger, Records, Told
+from harness.ledger.records import Ledger, Records
 from harness.ledger.selfproof import Check, prove
 from harness.ledger.stages import When, by_stage, by_time, in_words, lost_events
-from harness.load.reading import Journals, read_journals
+from harness.ledger.times import Times
+from harness.load.reading import Heads
 from harness.marks import LOST, load_marks
 from harness.model import Counts, Evidence, Expected, Predicted
 from harness.result import Comparison, LoadFigures, LostWhere, Result
@@ -35,11 +36,18 @@ PROBE_GAP_MAX_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What could be read of a run; None where it could not."""
+    """What could be read of a run; None where it could not.
 
-    journals: Journals
-    held: Held | None
-    ledger: Ledger
+    Attributes:
+        of: every event in its class.
+        figures: of the load.
+        checks: how the ledger proved itself.
+        lost: each lost event with what it died of, dtype LOST; None without rows.
+        overflow: marks of stages that found no room.
+    """
+
+    of: Account
+    figures: stats.LoadFigures | None
     checks: list[Check]
     lost: Records | None = None
     overflow: int = 0
@@ -72,11 +80,10 @@ def measured(folder: Path, name: str) -> float | None:
         HarnessError: what it saved is damaged.
     """
     facts = Facts.load(folder)
-    read = _read(folder, facts, {})
-    if read.held is None or name in read.ledger.not_measured:
-        return None
-    told = Told(read.journals.intents, read.journals.outcomes)
-    return MEASURES[name].read(Shown(told, read.held, read.ledger.counts, _struck(facts)))
+    with open_account(folder, facts, collected=facts.collected) as of:
+        if not of.collected or name in of.ledger.not_measured:
+            return None
+        return MEASURES[name].read(Shown(of.times, of.ledger.counts, _struck(facts)))
 
 
 def judge_facts(
@@ -84,41 +91,31 @@ def judge_facts(
 ) -> Result:
     """Return the judgement of a run whose facts are known, e.g. under another budget."""
     spent: MutableMapping[str, float] = {} if timings_s is None else timings_s
-    try:
-        read = _read(folder, facts, spent)
-    except (HarnessError, OSError, ValueError) as error:
-        return _unreadable(facts, f"what the run saved cannot be judged: {_why(error)}")
-    if facts.stages_marked and read.lost is not None:
-        np.save(folder / LOST, in_words(read.lost), allow_pickle=False)
-    if timings_s is not None:
-        facts.timings_s = dict(timings_s)
-    return _result(facts, read)
+    with ExitStack() as stack:
+        try:
+            read = _read(stack, folder, facts, spent)
+        except (HarnessError, OSError, ValueError) as error:
+            return _unreadable(facts, f"what the run saved cannot be judged: {_why(error)}")
+        if facts.stages_marked and read.lost is not None:
+            np.save(folder / LOST, in_words(read.lost), allow_pickle=False)
+        if timings_s is not None:
+            facts.timings_s = dict(timings_s)
+        return _result(facts, read)
 
 
-def _read(folder: Path, facts: Facts, spent: MutableMapping[str, float]) -> _Read:
+def _read(stack: ExitStack, folder: Path, facts: Facts, spent: MutableMapping[str, float]) -> _Read:
     begin = time.monotonic()
-    journals = read_journals(folder)
-    told = Told(journals.intents, journals.outcomes)
-    if not facts.collected:
-        # Without rows every acked event would look lost; so none is judged at all.
-        counts = _told_only(told)
-        return _Read(journals, None, counts, [])
-    collected = Collected.load(folder)
-    held = Held(
-        collected.rows,
-        collected.dead_lettered,
-        collected.pending,
-        facts.hashes_measured,
-        facts.positions_measured,
-    )
-    ledger = reconcile(told, held)
-    marks = load_marks(folder, ledger.lost)
-    lost = lost_events(told, ledger, marks, _struck(facts))
+    of = stack.enter_context(open_account(folder, facts, collected=facts.collected))
+    figures = stats.load_figures(of.times)
+    if not of.collected:
+        return _Read(of, figures, [])
+    marks = load_marks(folder, of.ledger.lost)
+    lost = lost_events(of.told_of_lost, of.ledger, marks, _struck(facts))
     proving = time.monotonic()
-    checks = prove(told, held, facts.seed)
+    checks = prove(*of.sample.all(), facts.seed, as_of=of.judged_at_once)
     now = time.monotonic()
     spent["judge"], spent["self_proof"] = round(now - begin, 3), round(now - proving, 3)
-    return _Read(journals, held, ledger, checks, lost, marks.overflow)
+    return _Read(of, figures, checks, lost, marks.overflow)
 
 
 def _struck(facts: Facts) -> tuple[int, int | None] | None:
@@ -130,34 +127,23 @@ def _struck(facts: Facts) -> tuple[int, int | None] | None:
     return None
 
 
-def _told_only(told: Told) -> Ledger:
-    """Return a ledger of what producers were told, with every class of rows void."""
-    nothing = Collected.empty()
-    ledger = reconcile(told, Held(nothing.rows, nothing.dead_lettered, nothing.pending))
-    seen = {name: getattr(ledger.counts, name) for name in ("sent", "acked", "refused", "unknown")}
-    void = frozenset(Counts().as_dict()) - frozenset(seen)
-    return ledger.with_counts(Counts(**seen), void)
-
-
 def _result(facts: Facts, read: _Read) -> Result:
-    ledger, journals = read.ledger, read.journals
-    told = Told(journals.intents, journals.outcomes)
-    recovery_s = _recovery_s(facts, told, read.held)
+    ledger, collected = read.of.ledger, read.of.collected
+    recovery_s = _recovery_s(facts, read.of)
     findings = Findings(
         errors=_errors(facts, read),
-        doubts=_doubts(facts, journals, told),
+        doubts=_doubts(facts, read),
         not_measured=ledger.not_measured,
         recovery_s=recovery_s,
     )
     judgement = judge(ledger.counts, facts.budget, findings)
-    figures = stats.load_figures(told)
     load = LoadFigures(
         rate_asked_per_s=facts.rate_per_s,
-        persisted_per_s=_persisted_per_s(facts, told, read),
-        **(asdict(figures) if figures else {}),
+        persisted_per_s=_persisted_per_s(facts, read.of),
+        **(asdict(read.figures) if read.figures else {}),
     )
     comparisons = _comparisons(facts, read)
-    difference, holds = _prediction(facts.predicted, ledger, read.held)
+    difference, holds = _prediction(facts.predicted, ledger) if collected else (None, None)
     marks = [mark for mark in (holds, *(c.holds for c in comparisons)) if mark is not None]
     return _base(facts).model_copy(
         update={
@@ -166,7 +152,7 @@ def _result(facts: Facts, read: _Read) -> Result:
             "breaches": list(judgement.breaches),
             "counts": ledger.counts,
             "not_measured": sorted(ledger.not_measured),
-            "worst_case_ratio": _worst_case(ledger.counts) if read.held else None,
+            "worst_case_ratio": _worst_case(ledger.counts) if collected else None,
             "lost_where": LostWhere(
                 prefix=ledger.lost_prefix, middle=ledger.lost_middle, suffix=ledger.lost_suffix
             ),
@@ -237,11 +223,11 @@ def _volatile_ms(facts: Facts, lost: Records | None) -> float | None:
 
 def _errors(facts: Facts, read: _Read) -> list[str]:
     errors = [facts.problem] if facts.problem else []
-    if read.held is None and not errors:
+    if not read.of.collected and not errors:
         errors.append("what was persisted was never collected")
     errors += [f"the ledger did not prove itself: {c}" for c in read.checks if not c.ok]
     predicted = facts.predicted
-    lost = read.ledger.counts.lost
+    lost = read.of.ledger.counts.lost
     stages = _stages(facts, read)
     if stages is not None and sum(stages.values()) != lost:
         full = f"; {read.overflow} marks found no room" if read.overflow else ""
@@ -260,33 +246,32 @@ def _errors(facts: Facts, read: _Read) -> list[str]:
 # Why the run says nothing about the target.
 
 
-def _doubts(facts: Facts, journals: Journals, told: Told) -> list[str]:
-    doubts = []
-    if not journals.complete:
-        doubts.append(f"the ledger is incomplete: {journals.why_incomplete}")
-    elif len(journals.intents) != facts.events_planned:
-        doubts.append(f"{len(journals.intents)} of {facts.events_planned} planned events were sent")
+def _doubts(facts: Facts, read: _Read) -> list[str]:
+    doubts, heads = [], read.of.heads
+    if not heads.complete:
+        doubts.append(f"the ledger is incomplete: {heads.why_incomplete}")
+    elif heads.events != facts.events_planned:
+        doubts.append(f"{heads.events} of {facts.events_planned} planned events were sent")
     if facts.load_exit_code not in {0, None}:
         doubts.append(f"the load ended with exit code {facts.load_exit_code}")
-    doubts += _clock_doubts(facts, journals) + _starved(facts, told)
+    doubts += _clock_doubts(facts, heads) + _starved(facts, read.figures)
     if not facts.settled:
         doubts.append(f"reads never settled: {facts.settled_how}")
     for record in facts.faults:
-        doubts += _fault_doubts(record, told)
+        doubts += _fault_doubts(record, read.of.times)
     return doubts
 
 
-def _clock_doubts(facts: Facts, journals: Journals) -> list[str]:
-    jump_s = max(facts.clock_jump_s or 0.0, journals.clock_jump_ns / 1e9)
+def _clock_doubts(facts: Facts, heads: Heads) -> list[str]:
+    jump_s = max(facts.clock_jump_s or 0.0, heads.clock_jump_ns / 1e9)
     if jump_s <= JUMP_S:
         return []
     return [f"the clock of this machine jumped by {jump_s:.3f} s, so no time can be trusted"]
 
 
-def _starved(facts: Facts, told: Told) -> list[str]:
+def _starved(facts: Facts, figures: stats.LoadFigures | None) -> list[str]:
     """Return where the harness had too little CPU to do what it says it did."""
     doubts = []
-    figures = stats.load_figures(told)
     if figures is not None and figures.lag_p99_ms > LAG_P99_MAX_MS:
         doubts.append(
             f"the load lagged behind its schedule by {figures.lag_p99_ms:.0f} ms (p99), more "
@@ -301,7 +286,7 @@ def _starved(facts: Facts, told: Told) -> list[str]:
     return doubts
 
 
-def _fault_doubts(record: FaultRecord, told: Told) -> list[str]:
+def _fault_doubts(record: FaultRecord, times: Times) -> list[str]:
     if record.injected_ns is None:
         return [f"fault {record.fault} was never injected: {record.problem or 'no reason given'}"]
     doubts = []
@@ -315,7 +300,7 @@ def _fault_doubts(record: FaultRecord, told: Told) -> list[str]:
         )
     if record.healed_ns is None:
         doubts.append(f"fault {record.fault} was never healed: {record.problem or 'no reason'}")
-    elif stats.sent_between(told, record.injected_ns, record.healed_ns) == 0:
+    elif not times.sent_ns.between(record.injected_ns, record.healed_ns):
         doubts.append(f"no load while fault {record.fault} held")
     return doubts
 
@@ -327,30 +312,28 @@ def _told(evidence: Evidence) -> str:
 # Figures.
 
 
-def _recovery_s(facts: Facts, told: Told, held: Held | None) -> float | None:
+def _recovery_s(facts: Facts, of: Account) -> float | None:
     """Return the seconds from the first fault until events are acked and persisted again."""
     injected = [r for r in facts.faults if r.injected_ns and r.condition]
-    if not injected or held is None or not len(told.intents):
+    acked, last_sent_ns = of.times.acked_ns, of.times.sent_ns.last
+    if not injected or not of.collected or last_sent_ns is None:
         return None
     begin_ns, end_ns = injected[0].injected_ns or 0, injected[0].healed_ns
     if end_ns is None:
         return None
-    acked_ns = stats.acked_ns(told)
-    last_sent_ns = int(told.intents["sent_ns"].max())
-    again_ns = [stats.back_ns(acked_ns, begin_ns, end_ns, last_sent_ns)]
-    if facts.times_measured and len(acked_ns):
-        persisted_ns = held.rows["persisted_ns"]
-        again_ns.append(stats.back_ns(persisted_ns, begin_ns, end_ns, int(acked_ns.max())))
+    again_ns = [stats.back_ns(acked, begin_ns, end_ns, last_sent_ns)]
+    if facts.times_measured and acked.last is not None:
+        again_ns.append(stats.back_ns(of.times.persisted_ns, begin_ns, end_ns, acked.last))
     if any(instant is None for instant in again_ns):
         return None
     return round(max(i for i in again_ns if i is not None) / 1e9 - begin_ns / 1e9, 3)
 
 
-def _persisted_per_s(facts: Facts, told: Told, read: _Read) -> float | None:
+def _persisted_per_s(facts: Facts, of: Account) -> float | None:
     """Return the rows persisted per second; None where the rows bear no times."""
-    if read.held is None or not facts.times_measured:
+    if not of.collected or not facts.times_measured:
         return None
-    per_s = MEASURES["throughput_per_s"].read(Shown(told, read.held, read.ledger.counts))
+    per_s = MEASURES["throughput_per_s"].read(Shown(of.times, of.ledger.counts))
     return None if per_s is None else round(per_s, 2)
 
 
@@ -359,11 +342,9 @@ def _worst_case(counts: Counts) -> float | None:
     return round((counts.lost + counts.unresolved) / counts.sent, 6) if counts.sent else None
 
 
-def _prediction(
-    predicted: Predicted | None, ledger: Ledger, held: Held | None
-) -> tuple[int | None, bool | None]:
+def _prediction(predicted: Predicted | None, ledger: Ledger) -> tuple[int | None, bool | None]:
     """Return measured minus predicted loss, and whether the prediction holds."""
-    if predicted is None or predicted.lost is None or held is None:
+    if predicted is None or predicted.lost is None:
         return None, None
     difference = ledger.counts.lost - predicted.lost
     holds = abs(difference) <= predicted.lost_tolerance
@@ -374,12 +355,11 @@ def _prediction(
 
 def _comparisons(facts: Facts, read: _Read) -> list[Comparison]:
     """Return each further figure of the prediction beside the same measured."""
-    if facts.predicted is None or read.held is None:
+    if facts.predicted is None or not read.of.collected:
         return []
-    told = Told(read.journals.intents, read.journals.outcomes)
-    shown = Shown(told, read.held, read.ledger.counts, _struck(facts))
+    shown = Shown(read.of.times, read.of.ledger.counts, _struck(facts))
     return [
-        _comparison(expected, shown, read.ledger.not_measured)
+        _comparison(expected, shown, read.of.ledger.not_measured)
         for expected in facts.predicted.figures
     ]
 

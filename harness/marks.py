@@ -12,16 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-from numpy.lib.format import (
-    dtype_to_descr,
-    read_array_header_1_0,
-    read_magic,
-    write_array_header_1_0,
-)
 
+from harness import npy
 from harness.errors import LedgerError
 from harness.ledger.records import Records, keys
 from harness.ledger.stages import (
@@ -43,7 +37,6 @@ LIVES = "lives.json"
 LOST = "stages.npy"
 
 _PART = 4096 * RECORD.itemsize
-_PART_RECORDS = 1 << 16
 
 
 class MarkFile:
@@ -120,25 +113,15 @@ def save_marks(run: Path) -> None:
     Raises:
         LedgerError: a file is none of marks.
     """
-    lives, count = _lives(run), 0
-    with (run / ARRAY).open("wb") as array:
-        _write_header(array, 0)
+    lives = _lives(run)
+    with npy.Growing(run / ARRAY, MARK) as array:
         for part in _parts(lives):
-            array.write(part.data)
-            count += len(part)
-        # NumPy leaves room for the number to grow.
-        array.seek(0)
-        _write_header(array, count)
+            array.add(part)
     told = [asdict(life) for life, _ in lives]
     (run / LIVES).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     for path in mark_files(run):
         with suppress(OSError):
             path.unlink()
-
-
-def _write_header(array: BinaryIO, count: int) -> None:
-    about = {"descr": dtype_to_descr(MARK), "fortran_order": False, "shape": (count,)}
-    write_array_header_1_0(array, about)
 
 
 def load_marks(run: Path, of: Records | None = None) -> Marks:
@@ -158,20 +141,6 @@ def load_marks(run: Path, of: Records | None = None) -> Marks:
         records = np.load(run / ARRAY, allow_pickle=False)
     else:
         ids = np.sort(keys(of))
-        chosen = [concerning(part, ids) for part in _loaded(run / ARRAY)]
+        chosen = [concerning(part, ids) for part in npy.parts(run / ARRAY, MARK)]
         records = np.concatenate([np.empty(0, MARK), *chosen])
     return Marks(records, [Life(**life) for life in lives])
-
-
-def _loaded(path: Path) -> Iterator[Records]:
-    with path.open("rb") as array:
-        read_magic(array)
-        (count,), _, kind = read_array_header_1_0(array)
-        if kind != MARK:
-            raise ValueError(f"{path} is damaged: its records are no marks")
-        for begin in range(0, count, _PART_RECORDS):
-            wanted = min(_PART_RECORDS, count - begin)
-            part = np.fromfile(array, MARK, wanted)
-            if len(part) != wanted:
-                raise ValueError(f"{path} is damaged: it holds less than it says")
-            yield part

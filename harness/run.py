@@ -419,7 +419,7 @@ class _Story:
             # Marks first: where a target still works, as after an interrupt, what is marked
             # as persisted by then is among the rows.
             save_marks(self.folder)
-            self.auditor.collect().save(self.folder)
+            self.auditor.save(self.folder)
         self.facts.collected = True
         self.facts.predicted = self.ask.cell.experiment.predict(self._observed())
 
@@ -439,6 +439,7 @@ class _Story:
             choices=cell.choices(),
             services=cell.target.services,
             start_s=self.start_s,
+            restart_s=self.ask.runtime.restart_s,
             held_s=record.held_s if record else None,
             struck=record.struck if record else False,
             parameters=_numbers(cell.variant),

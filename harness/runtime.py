@@ -126,6 +126,10 @@ class Runtime(Protocol):
     preference: int | None
     """How early ``auto`` asks it, the highest first; None where it must be named."""
 
+    restart_s: float
+    """How much longer than its first start a restart of the target may take, in seconds:
+    what the runtime needs to remove an instance and make the next, on a busy machine."""
+
     def unavailable(self) -> str | None:
         """Return one sentence saying why this machine cannot, or None."""
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from harness.ledger.records import Held, Records, Told, keys
-from harness.model import Counts, Status
+from harness.ledger.ascending import Ascending
+from harness.ledger.times import Times
+from harness.model import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +21,12 @@ class Shown:
     """What a run showed.
 
     Attributes:
-        told: intents and outcomes.
-        held: what was persisted.
+        times: of its events.
         counts: the classes of the ledger.
         fault: when the first fault struck and when it was healed, ns; None without.
     """
 
-    told: Told
-    held: Held
+    times: Times
     counts: Counts
     fault: tuple[int, int | None] | None = None
 
@@ -45,38 +43,33 @@ def _class(name: str) -> Measure:
     return Measure(lambda shown: float(getattr(shown.counts, name)), "events")
 
 
+def _after_begin_s(shown: Shown, at_ns: int | None) -> float | None:
+    """Return an instant in seconds after the first event was due."""
+    began_ns = shown.times.due_ns.first
+    return None if at_ns is None or began_ns is None else (at_ns - began_ns) / 1e9
+
+
 def _first_refusal_s(shown: Shown) -> float | None:
     """Return when the first refusal came, in seconds after the first event was due."""
-    refused = shown.told.outcomes[shown.told.outcomes["status"] == Status.REFUSED]
-    if not len(refused):
-        return None
-    return float(refused["done_ns"].min() - _began_ns(shown.told.intents)) / 1e9
+    return _after_begin_s(shown, shown.times.first_refusal_ns)
 
 
 def _first_refused_due_s(shown: Shown) -> float | None:
     """Return when the first event was due that was refused, in seconds after the first."""
-    told = shown.told
-    refused = told.outcomes[told.outcomes["status"] == Status.REFUSED]
-    due = told.intents[np.isin(keys(told.intents), keys(refused))]
-    if not len(due):
-        return None
-    return float(due["scheduled_ns"].min() - _began_ns(told.intents)) / 1e9
+    return _after_begin_s(shown, shown.times.first_refused_due_ns)
 
 
 def _struck_s(shown: Shown) -> float | None:
     """Return when the first fault struck, in seconds after the first event was due."""
-    if shown.fault is None or not len(shown.told.intents):
-        return None
-    return float(shown.fault[0] - _began_ns(shown.told.intents)) / 1e9
+    return _after_begin_s(shown, shown.fault[0] if shown.fault else None)
 
 
 def _held_per_s(shown: Shown) -> float | None:
     """Return the rows persisted per second while the first fault held."""
-    if shown.fault is None or shown.fault[1] is None or shown.fault[1] <= shown.fault[0]:
+    begin_ns, end_ns = shown.fault or (0, None)
+    if end_ns is None or end_ns <= begin_ns:
         return None
-    at_ns: npt.NDArray[np.int64] = shown.held.rows["persisted_ns"]
-    rows = int(((at_ns > shown.fault[0]) & (at_ns <= shown.fault[1])).sum())
-    return rows / ((shown.fault[1] - shown.fault[0]) / 1e9)
+    return shown.times.persisted_ns.between(begin_ns + 1, end_ns) / ((end_ns - begin_ns) / 1e9)
 
 
 def _held_s(shown: Shown) -> float | None:
@@ -88,25 +81,23 @@ def _held_s(shown: Shown) -> float | None:
 
 def _outage_s(shown: Shown) -> float | None:
     """Return the longest time without a yes while events were due, in seconds."""
-    acked = shown.told.outcomes[shown.told.outcomes["status"] == Status.ACKED]
-    if not len(acked):
+    acked, due = shown.times.acked_ns, shown.times.due_ns
+    if not len(acked) or due.first is None or due.last is None:
         return None
-    due_ns = shown.told.intents["scheduled_ns"]
-    within = np.clip(np.sort(acked["done_ns"]), due_ns.min(), due_ns.max())
-    moments = np.concatenate([[due_ns.min()], within, [due_ns.max()]])
-    return float(np.diff(moments).max()) / 1e9
+    before, longest_ns = np.array([due.first]), 0
+    for block in acked.blocks():
+        moments = np.concatenate([before, np.clip(block, due.first, due.last)])
+        longest_ns = max(longest_ns, int(np.diff(moments).max()))
+        before = moments[-1:]
+    return max(longest_ns, due.last - int(before[0])) / 1e9
 
 
-def throughput_per_s(rows: Records) -> float | None:
+def _throughput_per_s(persisted_ns: Ascending) -> float | None:
     """Return the rows persisted per second between the first and the last."""
-    at_ns: npt.NDArray[np.int64] = rows["persisted_ns"]
-    if len(at_ns) < 2 or at_ns.min() == at_ns.max():
+    first, last = persisted_ns.first, persisted_ns.last
+    if first is None or last is None or first == last:
         return None
-    return float((len(at_ns) - 1) / ((at_ns.max() - at_ns.min()) / 1e9))
-
-
-def _began_ns(intents: Records) -> int:
-    return int(intents["scheduled_ns"].min())
+    return (len(persisted_ns) - 1) / ((last - first) / 1e9)
 
 
 MEASURES: Mapping[str, Measure] = {
@@ -117,5 +108,7 @@ MEASURES: Mapping[str, Measure] = {
     "struck_s": Measure(_struck_s, "s"),
     "held_s": Measure(_held_s, "s"),
     "held_per_s": Measure(_held_per_s, "events/s"),
-    "throughput_per_s": Measure(lambda shown: throughput_per_s(shown.held.rows), "events/s"),
+    "throughput_per_s": Measure(
+        lambda shown: _throughput_per_s(shown.times.persisted_ns), "events/s"
+    ),
 }

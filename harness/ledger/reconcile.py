@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 import numpy as np
@@ -71,6 +71,37 @@ def reconcile(told: Told, held: Held, *, as_of: int | None = None) -> Ledger:
             _check_sums(ledger.counts)
             return ledger
     return reconcile_by_arrays(told, held)
+
+
+def reconcile_from(first: int, told: Told, held: Held) -> Ledger:
+    """Do what ``reconcile`` does for the producers from one on, as if they began with 0."""
+    if not first:
+        return reconcile(told, held)
+    ledger = reconcile(
+        Told(_renumbered(told.intents, -first), _renumbered(told.outcomes, -first)),
+        replace(
+            held,
+            rows=_renumbered(held.rows, -first),
+            dead_lettered=_renumbered(held.dead_lettered, -first),
+            pending=_renumbered(held.pending, -first),
+        ),
+    )
+    return replace(
+        ledger,
+        lost=_renumbered(ledger.lost, first),
+        duplicated=_renumbered(ledger.duplicated, first),
+        corrupted=_renumbered(ledger.corrupted, first),
+        reordered=_renumbered(ledger.reordered, first),
+        resurrected=_renumbered(ledger.resurrected, first),
+        unexpected=_renumbered(ledger.unexpected, first),
+    )
+
+
+def _renumbered(records: Records, by: int) -> Records:
+    renumbered: Records = records.copy()
+    producers = renumbered["producer"]
+    producers += np.array(by).astype(producers.dtype)
+    return renumbered
 
 
 def reconcile_by_arrays(told: Told, held: Held) -> Ledger:

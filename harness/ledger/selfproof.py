@@ -60,18 +60,22 @@ class Check:
         return f"{told} ({self.note})" if self.note else told
 
 
-def prove(told: Told, held: Held, seed: int) -> list[Check]:
+def prove(told: Told, held: Held, seed: int, *, as_of: int | None = None) -> list[Check]:
     """Plant known faults, one kind at a time, and look for them.
 
     Args:
         told: what the producers' journals say; it is not changed.
         held: what the target holds; it is not changed.
         seed: chooses the rows.
+        as_of: how many events were judged at once where these are a sample already.
 
     Raises:
         LedgerError: the journals contradict themselves.
     """
-    trial = _Trial(*_sample(told, held), seed, as_of=len(told.intents))
+    events = len(told.intents)
+    sample = Sample(events, int(told.intents["producer"].max()) + 1 if events else 0)
+    sample.add(told, held)
+    trial = _Trial(*sample.all(), seed, as_of=events if as_of is None else as_of)
     return [
         trial.dropped(),
         trial.duplicated(),
@@ -81,22 +85,52 @@ def prove(told: Told, held: Held, seed: int) -> list[Check]:
     ]
 
 
-def _sample(told: Told, held: Held) -> tuple[Told, Held]:
-    """Keep the first events of the first producers, so that ids stay dense."""
-    if len(told.intents) <= LARGEST_SAMPLE:
-        return told, held
-    producers = min(int(told.intents["producer"].max()) + 1, LARGEST_SAMPLE)
-    each = LARGEST_SAMPLE // producers
+class Sample:
+    """The first events of the first producers of a run, so that ids stay dense.
 
-    def kept(records: Records) -> Records:
-        return records[(records["producer"] < producers) & (records["sequence"] < each)]
+    Args:
+        events: how many the run has; when they are few, the sample is all of them.
+        producers: how many it has.
+    """
 
-    return Told(kept(told.intents), kept(told.outcomes)), replace(
-        held,
-        rows=kept(held.rows),
-        dead_lettered=kept(held.dead_lettered),
-        pending=kept(held.pending),
-    )
+    def __init__(self, events: int, producers: int) -> None:
+        self._every = events <= LARGEST_SAMPLE
+        self._producers = min(producers, LARGEST_SAMPLE)
+        self._each = LARGEST_SAMPLE // max(1, self._producers)
+        self._parts: list[tuple[Told, Held]] = []
+
+    def add(self, told: Told, held: Held) -> None:
+        """Take what belongs to the sample from some of the run's producers."""
+        if not self._every:
+            told = Told(self._kept(told.intents), self._kept(told.outcomes))
+            held = replace(
+                held,
+                rows=self._kept(held.rows),
+                dead_lettered=self._kept(held.dead_lettered),
+                pending=self._kept(held.pending),
+            )
+        self._parts.append((told, held))
+
+    def _kept(self, records: Records) -> Records:
+        first = (records["producer"] < self._producers) & (records["sequence"] < self._each)
+        kept: Records = records[first]
+        return kept
+
+    def all(self) -> tuple[Told, Held]:
+        """Return the sample; at least one part was added."""
+        told, held = self._parts[0]
+        if len(self._parts) == 1:
+            return told, held
+
+        def together(name: str, place: int) -> Records:
+            return np.concatenate([getattr(part[place], name) for part in self._parts])
+
+        return Told(together("intents", 0), together("outcomes", 0)), replace(
+            held,
+            rows=together("rows", 1),
+            dead_lettered=together("dead_lettered", 1),
+            pending=together("pending", 1),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-from harness.ledger.records import Told, keys
-from harness.model import Status
-
-Instants: TypeAlias = npt.NDArray[np.int64]
+from harness.ledger.ascending import Ascending
+from harness.ledger.times import Times
 
 # An interruption is longer than this, and than twice the longest of this many gaps before it.
 _SHORTEST_NS = 100_000_000
@@ -37,32 +33,32 @@ class LoadFigures:
     latency_p999_ms: float | None
 
 
-def load_figures(told: Told) -> LoadFigures | None:
+def load_figures(times: Times) -> LoadFigures | None:
     """Return the figures of a load; None when fewer than two events were sent."""
-    intents = told.intents
-    if len(intents) < 2:
+    sent = times.sent_ns
+    if len(sent) < 2 or sent.first is None or sent.last is None:
         return None
-    seconds = max(1, int(intents["sent_ns"].max() - intents["sent_ns"].min())) / 1e9
-    lag_ms = (intents["sent_ns"] - intents["scheduled_ns"]) / 1e6
-    latency = [round(float(x), 3) for x in _latencies(told)]
-    p50, p99, p999 = latency or (None, None, None)
+    lag_ns = times.lag_ns.percentiles([99, 100])
+    lag_p99_ms, lag_max_ms = (round(each / 1e6, 3) for each in lag_ns)
+    p50, p99, p999 = _latencies_ms(times.latency_ns)
     return LoadFigures(
-        rate_kept_per_s=round((len(intents) - 1) / seconds, 2),
-        lag_p99_ms=round(float(np.percentile(lag_ms, 99)), 3),
-        lag_max_ms=round(float(lag_ms.max()), 3),
+        rate_kept_per_s=round((len(sent) - 1) / (max(1, sent.last - sent.first) / 1e9), 2),
+        lag_p99_ms=lag_p99_ms,
+        lag_max_ms=lag_max_ms,
         latency_p50_ms=p50,
         latency_p99_ms=p99,
         latency_p999_ms=p999,
     )
 
 
-def acked_ns(told: Told) -> Instants:
-    """Return when each yes arrived, in ns, in no order."""
-    found: Instants = told.outcomes["done_ns"][told.outcomes["status"] == Status.ACKED]
-    return found
+def _latencies_ms(latency_ns: Ascending) -> tuple[float | None, float | None, float | None]:
+    if not len(latency_ns):
+        return None, None, None
+    p50, p99, p999 = (round(each / 1e6, 3) for each in latency_ns.percentiles([50, 99, 99.9]))
+    return p50, p99, p999
 
 
-def back_ns(instants: Instants, begin_ns: int, end_ns: int, last_ns: int) -> int | None:
+def back_ns(instants: Ascending, begin_ns: int, end_ns: int, last_ns: int) -> int | None:
     """Return when a stream of instants went on after an interruption, in ns.
 
     The interruption is the longest gap that overlaps the time from ``begin_ns`` to ``end_ns``;
@@ -70,7 +66,7 @@ def back_ns(instants: Instants, begin_ns: int, end_ns: int, last_ns: int) -> int
     not clearly longer than those before the fault is none: then it is ``begin_ns``.
 
     Args:
-        instants: in ns, in no order.
+        instants: in ns.
         begin_ns: when the fault was ordered.
         end_ns: when it was healed.
         last_ns: until when there should have been some: a gap up to here is never ended.
@@ -78,35 +74,20 @@ def back_ns(instants: Instants, begin_ns: int, end_ns: int, last_ns: int) -> int
     Returns:
         None when nothing came any more, or there was nothing at all.
     """
-    if not len(instants):
+    before, longest_ns, again_ns = np.empty(0, np.int64), -1, begin_ns
+    previous = np.empty(0, np.int64)
+    for block in instants.blocks():
+        before = np.concatenate([before, block[block < begin_ns]])[-_BEFORE - 1 :]
+        ordered = np.concatenate([previous, block])
+        starts, ends, previous = ordered[:-1], ordered[1:], block[-1:]
+        within = (ends > begin_ns) & (starts < end_ns)
+        if not within.any():
+            continue
+        gaps_ns = (ends - starts)[within]
+        at = int(gaps_ns.argmax())
+        if gaps_ns[at] > longest_ns:
+            longest_ns, again_ns = int(gaps_ns[at]), int(ends[within][at])
+    clear_ns = max(_SHORTEST_NS, 2 * int(np.diff(before).max(initial=0)))
+    if instants.last is None or last_ns - instants.last > clear_ns:
         return None
-    ordered = np.sort(instants)
-    natural_ns = np.diff(ordered[ordered < begin_ns])[-_BEFORE:]
-    clear_ns = max(_SHORTEST_NS, 2 * int(natural_ns.max(initial=0)))
-    if last_ns - int(ordered[-1]) > clear_ns:
-        return None
-    starts, ends = ordered[:-1], ordered[1:]
-    within = (ends > begin_ns) & (starts < end_ns)
-    if not within.any():
-        return begin_ns
-    gaps = (ends - starts)[within]
-    longest = int(gaps.argmax())
-    return int(ends[within][longest]) if gaps[longest] > clear_ns else begin_ns
-
-
-def sent_between(told: Told, begin_ns: int, end_ns: int) -> int:
-    """Return how many events were sent from one instant to another."""
-    sent_ns = told.intents["sent_ns"]
-    return int(np.count_nonzero((sent_ns >= begin_ns) & (sent_ns <= end_ns)))
-
-
-def _latencies(told: Told) -> npt.NDArray[np.float64]:
-    # Fields are chosen, not whole records, which would be a second copy of them all.
-    acked = told.outcomes["status"] == Status.ACKED
-    if not acked.any():
-        return np.empty(0)
-    sent = keys(told.intents)
-    order = np.argsort(sent, kind="stable")
-    at = order[np.searchsorted(sent, keys(told.outcomes)[acked], sorter=order)]
-    latency_ns = told.outcomes["done_ns"][acked] - told.intents["scheduled_ns"][at]
-    return np.asarray(np.percentile(latency_ns, [50, 99, 99.9]) / 1e6)
+    return again_ns if longest_ns > clear_ns else begin_ns

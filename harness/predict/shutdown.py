@@ -19,9 +19,6 @@ from harness.predict.queue import Dispatcher
 INSERT_S = 0.01
 # A drain looks once a second whether it is over.
 POLL_S = 1.0
-# How much longer than its first start a restart may take, and what an engine or a cluster needs
-# to make and remove containers.
-RESTART_S = 2.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +32,7 @@ class Stop:
         works_s: how long it would work on if it were let: sleep, or limit of the drain.
         pre_stop_s: seconds before SIGTERM in which events still come.
         start_s: seconds that it took to start at first; None when not known.
+        restart_s: how much longer than that a restart may take where it runs.
     """
 
     at: AtKill
@@ -43,6 +41,7 @@ class Stop:
     works_s: float
     pre_stop_s: float = 0.0
     start_s: float | None = None
+    restart_s: float = 1.5
 
     @property
     def held(self) -> int:
@@ -122,10 +121,10 @@ def _outage(asked: Stop) -> tuple[Expected, ...]:
         return ()
     slow_s = asked.ends_after_s * INSERT_S / asked.dispatcher.handler_time_s
     late_s = POLL_S + slow_s if asked.shutdown == "drain" else 0.0
-    tolerance_s = RESTART_S + asked.start_s + late_s
+    tolerance_s = asked.restart_s + asked.start_s + late_s
     reason = (
-        f"a restart may take twice as long as the first start, and {RESTART_S:g} s more where "
-        "an engine or a cluster makes the container or the machine is busy"
+        "a restart may take twice as long as the first start, and "
+        f"{asked.restart_s:g} s more, as the runtime makes it anew or the machine is busy"
     )
     if late_s:
         reason += f"; a drain may be late by {late_s:.1f} s, for it looks once a second"
@@ -155,7 +154,7 @@ def rollout(first: Stop, instances: int, queue_survives: bool, in_hand_survives:
         slow = done * INSERT_S / (first.dispatcher.handler_time_s + INSERT_S)
         tolerance += math.ceil(slow) if predicted.lost else 0
         # What was not served while it was away grew by as much as the restart took longer.
-        tolerance += math.ceil(max(0.0, growth) * RESTART_S) if index + 1 < instances else 0
+        tolerance += math.ceil(max(0.0, growth) * first.restart_s) if index + 1 < instances else 0
     return Predicted(
         lost=lost,
         lost_tolerance=tolerance if lost or not queue_survives else 0,
@@ -222,4 +221,4 @@ def stop_of(
         grace_s=grace_s - pre_stop_s,
     )
     at = at_kill(seen, rate_per_s)
-    return Stop(at, dispatcher, shutdown, limit, pre_stop_s, seen.start_s)
+    return Stop(at, dispatcher, shutdown, limit, pre_stop_s, seen.start_s, seen.restart_s)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.alerting import Alert, Monitoring, Rule, read_alerts, read_monitoring
-from harness.errors import HarnessError
 from harness.facts import Facts
-from harness.load.reading import read_journals
+from harness.load.reading import first_due_ns
 from harness.report import words
 from harness.result import Result
 
@@ -34,17 +33,18 @@ class RuleLine:
     own_clock: str
 
 
-def moment(folder: Path, facts: Facts) -> Moment | None:
-    """Return what the alerts of a run are timed against; None when nothing is known."""
+def moment(facts: Facts, first_due_ns: int | None) -> Moment | None:
+    """Return what the alerts of a run are timed against; None when nothing is known.
+
+    Args:
+        facts: of the run.
+        first_due_ns: when its first event was due; None when nothing was sent.
+    """
     for record in facts.faults:
         at_ns = record.struck_ns or record.injected_ns
         if at_ns is not None:
             return Moment(f"fault {record.fault}", at_ns)
-    try:
-        intents = read_journals(folder).intents
-    except (HarnessError, OSError):
-        return None
-    return Moment("the load began", int(intents["scheduled_ns"].min())) if len(intents) else None
+    return None if first_due_ns is None else Moment("the load began", first_due_ns)
 
 
 def clock_told(monitoring: Monitoring) -> str:
@@ -124,7 +124,7 @@ def alerts_told(folder: Path, result: Result) -> list[str]:
     monitoring = read_monitoring(folder)
     if monitoring is None:
         return []
-    since = moment(folder, Facts.load(folder))
+    since = moment(Facts.load(folder), first_due_ns(folder))
     lines = rule_lines(monitoring, read_alerts(folder), result, since)
     told = [clock_told(monitoring)]
     told += [

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.errors import UsageError
 from harness.report.run_view import run_view
-from harness.report.saved import read_run
+from harness.report.saved import open_run
 
 REPORT = "report.html"
 
@@ -20,7 +20,8 @@ def run_page(folder: Path) -> str:
     Raises:
         UsageError: it is not a run's folder, or its facts or result are damaged.
     """
-    return render("run.html.j2", run_view(read_run(folder)))
+    with open_run(folder) as run:
+        return render("run.html.j2", run_view(run))
 
 
 def save_run_page(folder: Path) -> Path:

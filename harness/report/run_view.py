@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.budget import readings
-from harness.ledger.records import Held, Records
+from harness.ledger.records import Records
 from harness.model import Counts, Verdict
 from harness.report import words
 from harness.report.alerts import RuleLine, clock_told, rule_lines
@@ -204,14 +204,16 @@ def _amount(key: str, value: float) -> str:
 
 
 def _frame(run: SavedRun) -> Frame | None:
-    if run.told is None:
+    if run.times is None:
         return None
     faults = [record for record in run.facts.faults if record.injected_ns is not None]
     last_ns = [record.healed_ns for record in faults if record.healed_ns is not None]
-    timed = _timed(run)
-    if timed is not None and len(timed.rows):
-        last_ns.append(_last_row_ns(run, timed))
-    on = axis(run.told, last_ns)
+    last_row_ns = run.times.persisted_ns.last
+    if _timed(run) and last_row_ns is not None:
+        # By the database's clock, but within the run.
+        last_look_ns = run.probed.at_ns.max(initial=0)
+        last_ns.append(min(last_row_ns, int(last_look_ns)) if last_look_ns else last_row_ns)
+    on = axis(run.times, last_ns)
     if on is None:
         return None
     bands = []
@@ -228,31 +230,23 @@ def _frame(run: SavedRun) -> Frame | None:
     return Frame(on, bands, moments)
 
 
-def _last_row_ns(run: SavedRun, timed: Held) -> int:
-    """Return when the last row was persisted, by the database's clock but within the run."""
-    last_ns = int(timed.rows["persisted_ns"].max())
-    if len(run.probed.at_ns):
-        return min(last_ns, int(run.probed.at_ns.max()))
-    return last_ns
-
-
-def _timed(run: SavedRun) -> Held | None:
-    """Return the rows if their times are real."""
-    return run.held if run.facts.times_measured else None
+def _timed(run: SavedRun) -> bool:
+    """Return whether there are rows, and their times are real."""
+    return run.ledger is not None and run.facts.times_measured
 
 
 def _charts(run: SavedRun, frame: Frame | None) -> list[Chart]:
-    if run.told is None or frame is None:
+    if run.times is None or frame is None:
         return []
-    told = run.told
     on = frame.axis
-    charts = [timeline(frame, rates(told, _timed(run), on), queue(run.probed, on))]
+    per_s = rates(run.times, on, persisted=_timed(run))
+    charts = [timeline(frame, per_s, queue(run.probed, on))]
     if run.result.counts.acked:
-        charts.append(latencies(frame, latency(told, on)))
+        charts.append(latencies(frame, latency(run.times, on)))
     if run.ledger is not None and len(run.ledger.lost):
-        lost = run.ledger.lost
-        row, names, rows_are = _rows(run, lost)
-        charts.append(lost_events(frame, marks(told, lost, row, names), rows_are))
+        row, names, rows_are = _rows(run, run.ledger.lost)
+        at_s = on.seconds(run.lost_sent_ns)
+        charts.append(lost_events(frame, marks(at_s, row, names), rows_are))
     return charts
 
 

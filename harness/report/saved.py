@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from harness.account import Account, open_account
 from harness.alerting import Alert, Monitoring, read_alerts, read_monitoring
 from harness.errors import HarnessError
 from harness.facts import Facts
-from harness.ledger.collected import Collected
-from harness.ledger.reconcile import reconcile
-from harness.ledger.records import Held, Ledger, Told
-from harness.load.reading import read_journals
+from harness.ledger.records import Ledger
+from harness.ledger.times import Times
 from harness.report.alerts import Moment, moment
 from harness.report.stages import Stages, read_stages
 from harness.result import Result
+
+# Samples of the health probe that are read at once.
+_LINES = 4096
+_LOOKS = np.empty(0, [("at_ns", np.int64), ("ok", np.bool_), ("queue_length", np.float64)])
 
 Scalar = str | int | float | bool | None
 
@@ -61,7 +66,9 @@ class SavedRun:
     """One run as its folder tells it; None and empty where it does not.
 
     Attributes:
-        told, held, ledger: journals, rows, and each event in its class.
+        times: of its events.
+        ledger: each event in its class.
+        lost_sent_ns: when each lost event was sent, in the ledger's order.
         monitoring: what watched it; None where nothing did.
         since: what alerts are timed against.
         gaps: one sentence for each part that cannot be shown.
@@ -71,9 +78,9 @@ class SavedRun:
     facts: Facts
     environment: Environment
     probed: Probed
-    told: Told | None
-    held: Held | None
+    times: Times | None
     ledger: Ledger | None
+    lost_sent_ns: npt.NDArray[np.int64]
     stages: Stages | None
     alerts: Sequence[Alert]
     monitoring: Monitoring | None
@@ -81,29 +88,37 @@ class SavedRun:
     gaps: Sequence[str]
 
 
-def read_run(folder: Path) -> SavedRun:
-    """Read a run folder.
+@contextmanager
+def open_run(folder: Path) -> Iterator[SavedRun]:
+    """Read a run folder; what is yielded is good until the end of the ``with``.
 
     Raises:
         UsageError: it is not a run's folder, or its facts or result are damaged.
     """
     facts, result = Facts.load(folder), Result.load_from(folder)
     gaps: list[str] = []
-    told, held, ledger = _ledger(folder, facts, result, gaps)
-    return SavedRun(
-        result=result,
-        facts=facts,
-        environment=read_environment(folder),
-        probed=_probed(folder / "probe.jsonl", gaps),
-        told=told,
-        held=held,
-        ledger=ledger,
-        stages=read_stages(folder),
-        alerts=read_alerts(folder),
-        monitoring=read_monitoring(folder),
-        since=moment(folder, facts),
-        gaps=gaps,
-    )
+    with ExitStack() as stack:
+        of = _account(stack, folder, facts, gaps)
+        ledger = of.ledger if of is not None and of.collected else None
+        if ledger is not None and ledger.counts.lost != result.counts.lost:
+            gaps.append(
+                f"The data show {ledger.counts.lost} lost events and the saved verdict "
+                f"{result.counts.lost}; judge the run again with `harness report`."
+            )
+        yield SavedRun(
+            result=result,
+            facts=facts,
+            environment=read_environment(folder),
+            probed=_probed(folder / "probe.jsonl", gaps),
+            times=None if of is None else of.times,
+            ledger=ledger,
+            lost_sent_ns=np.empty(0, np.int64) if ledger is None or of is None else of.lost_sent_ns,
+            stages=read_stages(folder),
+            alerts=read_alerts(folder),
+            monitoring=read_monitoring(folder),
+            since=moment(facts, None if of is None else of.times.due_ns.first),
+            gaps=gaps,
+        )
 
 
 def read_environment(folder: Path) -> Environment:
@@ -114,56 +129,42 @@ def read_environment(folder: Path) -> Environment:
         return Environment()
 
 
-def _ledger(
-    folder: Path, facts: Facts, result: Result, gaps: list[str]
-) -> tuple[Told | None, Held | None, Ledger | None]:
-    try:
-        journals = read_journals(folder)
-    except (HarnessError, OSError) as error:
-        gaps.append(f"The journals cannot be read: {error}.")
-        return None, None, None
-    if not journals.complete:
-        gaps.append(f"The journals are incomplete: {journals.why_incomplete}.")
-    told = Told(journals.intents, journals.outcomes)
-    if not facts.collected:
+def _account(stack: ExitStack, folder: Path, facts: Facts, gaps: list[str]) -> Account | None:
+    of = None
+    if facts.collected:
+        try:
+            of = stack.enter_context(open_account(folder, facts, collected=True))
+        except (HarnessError, OSError, ValueError) as error:
+            gaps.append(f"What was persisted cannot be read: {error}.")
+    else:
         gaps.append("What was persisted was never collected, so neither is shown.")
-        return told, None, None
-    try:
-        saved = Collected.load(folder)
-        held = Held(saved.rows, saved.dead_lettered, saved.pending)
-        ledger = reconcile(told, held)
-    except (HarnessError, OSError, ValueError) as error:
-        gaps.append(f"What was persisted cannot be read: {error}.")
-        return told, None, None
-    if ledger.counts.lost != result.counts.lost:
-        gaps.append(
-            f"The data show {ledger.counts.lost} lost events and the saved verdict "
-            f"{result.counts.lost}; judge the run again with `harness report`."
-        )
-    return told, held, ledger
+    if of is None:
+        try:
+            of = stack.enter_context(open_account(folder, facts, collected=False))
+        except (HarnessError, OSError) as error:
+            gaps[:] = [f"The journals cannot be read: {error}."]
+            return None
+    if not of.heads.complete:
+        gaps.insert(0, f"The journals are incomplete: {of.heads.why_incomplete}.")
+    return of
 
 
 def _probed(path: Path, gaps: list[str]) -> Probed:
-    looks: list[tuple[int, bool, float]] = []
+    looks = [_LOOKS.copy()]
     unread = 0
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        for sample in _samples(lines):
-            look = _look(sample)
-            if look is None:
-                unread += 1
-            else:
-                looks.append(look)
+        with path.open(encoding="utf-8", errors="replace") as file:
+            while lines := list(islice(file, _LINES)):
+                seen = [_look(sample) for sample in _samples(lines)]
+                known = [look for look in seen if look is not None]
+                unread += len(seen) - len(known)
+                looks.append(np.array(known, _LOOKS.dtype))
     except OSError:
         gaps.append("The health probe's samples are missing, so no queue length is shown.")
     if unread:
         gaps.append(f"{unread} samples of the health probe cannot be read.")
-    columns = list(zip(*looks, strict=True)) or [(), (), ()]
-    return Probed(
-        np.array(columns[0], np.int64),
-        np.array(columns[1], np.bool_),
-        np.array(columns[2], np.float64),
-    )
+    every = np.concatenate(looks)
+    return Probed(every["at_ns"], every["ok"], every["queue_length"])
 
 
 def _samples(lines: Sequence[str]) -> Sequence[object]:

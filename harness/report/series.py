@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.ledger.records import Held, Records, Told, keys
-from harness.model import Status
+from harness.ledger.ascending import Ascending, Numbers, percentiles_of
+from harness.ledger.records import Records
+from harness.ledger.times import Times
 from harness.report.saved import Probed
 
 Floats = npt.NDArray[np.float64]
@@ -64,20 +65,18 @@ class Axis:
         return np.asarray(np.floor(at_s / self.width_s), np.intp).clip(-1, len(self.edges_s) - 1)
 
 
-def axis(told: Told, last_ns: Sequence[int] = ()) -> Axis | None:
+def axis(times: Times, last_ns: Sequence[int] = ()) -> Axis | None:
     """Return the axis of a run; None when nothing was sent.
 
     Args:
-        told: intents and outcomes.
+        times: of the run's events.
         last_ns: what else should be on it, e.g. the last row and the healing of a fault.
     """
-    if not len(told.intents):
+    zero_ns, last_sent_ns = times.due_ns.first, times.sent_ns.last
+    if zero_ns is None or last_sent_ns is None:
         return None
-    zero_ns = int(told.intents["scheduled_ns"].min())
-    ends_ns = [int(told.intents["sent_ns"].max()), *last_ns]
-    if len(told.outcomes):
-        ends_ns.append(int(told.outcomes["done_ns"].max()))
-    end_s = max(LEAST_BIN_S, (max(ends_ns) - zero_ns) / 1e9)
+    end_ns = max(last_sent_ns, times.last_answer_ns or last_sent_ns, *last_ns)
+    end_s = max(LEAST_BIN_S, (end_ns - zero_ns) / 1e9)
     width_s = next((w for w in _WIDTHS_S if end_s / w < MAX_BINS), end_s / MAX_BINS)
     count = int(end_s / width_s) + 1
     return Axis(zero_ns, np.arange(count + 1, dtype=np.float64) * width_s)
@@ -92,24 +91,25 @@ class Rates:
     persisted: Floats | None
 
 
-def rates(told: Told, held: Held | None, on: Axis) -> Rates:
+def rates(times: Times, on: Axis, *, persisted: bool) -> Rates:
     """Return how many events were sent, acked and persisted per second.
 
     Args:
-        told: intents and outcomes.
-        held: rows whose times are real, or None.
+        times: of the run's events.
         on: the axis.
+        persisted: the rows' times are known and real.
     """
-    acked = told.outcomes["done_ns"][told.outcomes["status"] == Status.ACKED]
     return Rates(
-        _per_second(told.intents["sent_ns"], on),
-        _per_second(acked, on),
-        None if held is None else _per_second(held.rows["persisted_ns"], on),
+        _per_second(times.sent_ns, on),
+        _per_second(times.acked_ns, on),
+        _per_second(times.persisted_ns, on) if persisted else None,
     )
 
 
-def _per_second(at_ns: npt.NDArray[np.int64], on: Axis) -> Floats:
-    counts, _ = np.histogram(on.seconds(at_ns), on.edges_s)
+def _per_second(instants: Ascending, on: Axis) -> Floats:
+    counts = np.zeros(len(on.edges_s) - 1, np.int64)
+    for block in instants.blocks():
+        counts += np.histogram(on.seconds(block), on.edges_s)[0]
     return np.asarray(counts / on.width_s, np.float64)
 
 
@@ -137,24 +137,33 @@ class Latency:
     events: npt.NDArray[np.intp]
 
 
-def latency(told: Told, on: Axis) -> Latency:
+# A bin and a latency as one number, which sorts by the bin first.
+_LATENCY_BITS = 54
+_LONGEST_NS = (1 << _LATENCY_BITS - 1) - 1
+
+
+def latency(times: Times, on: Axis) -> Latency:
     """Return percentiles of the latency from the scheduled time to the yes."""
-    # Fields are chosen, not whole records, which would be a second copy of them all.
-    acked = told.outcomes["status"] == Status.ACKED
-    ids = keys(told.outcomes)[acked]
-    due_ns = _of_each(told.intents["scheduled_ns"], told.intents, ids)
-    late_ms = (told.outcomes["done_ns"][acked] - due_ns) / 1e6
-    bins = on.bins(on.seconds(due_ns))
-    order = np.argsort(bins, kind="stable")
-    present, first, count = np.unique(bins[order], return_index=True, return_counts=True)
-    ordered = late_ms[order]
-    parts = [ordered[at : at + n] for at, n in zip(first, count, strict=True)]
-    ms = [np.percentile(part, PERCENTILES) for part in parts]
-    return Latency(
-        on.middles_s[present],
-        np.array(ms, np.float64).reshape(-1, len(PERCENTILES)).T,
-        count.astype(np.intp),
+    ordered, counts = Ascending(times.keep), np.zeros(len(on.edges_s) + 1, np.intp)
+    for due_ns, latency_ns in times.yeses():
+        bins = on.bins(on.seconds(due_ns)) + 1
+        counts += np.bincount(bins, minlength=len(counts))
+        clipped = np.clip(latency_ns, -_LONGEST_NS, _LONGEST_NS) + _LONGEST_NS
+        ordered.add((bins.astype(np.int64) << _LATENCY_BITS) + clipped)
+    present = np.flatnonzero(counts)
+    begins = (np.cumsum(counts) - counts)[present]
+    zeros: Numbers = (present.astype(np.int64) << _LATENCY_BITS) + _LONGEST_NS
+    each = len(PERCENTILES)
+    found_ns = percentiles_of(
+        ordered,
+        np.tile(PERCENTILES, len(present)).tolist(),
+        np.repeat(begins, each),
+        np.repeat(counts[present], each),
+        np.repeat(zeros, each),
     )
+    # What lies outside of the axis is at its ends.
+    middles_s = on.middles_s[np.clip(present - 1, 0, len(on.middles_s) - 1)]
+    return Latency(middles_s, found_ns.reshape(-1, each).T / 1e6, counts[present])
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,27 +184,24 @@ class Marks:
     each_is_one: bool
 
 
-def marks(told: Told, lost: Records, row: npt.NDArray[np.intp], names: Sequence[str]) -> Marks:
+def marks(at_s: Floats, row: npt.NDArray[np.intp], names: Sequence[str]) -> Marks:
     """Return a mark for each lost event, or for each cell of a grid where there are too many.
 
     Args:
-        told: intents and outcomes.
-        lost: ids of the lost events, dtype PAIR.
+        at_s: when each was sent, on the axis.
         row: for each, index into ``names``.
         names: of the rows, at most ``MAX_ROWS``.
     """
-    zero_ns = int(told.intents["scheduled_ns"].min()) if len(told.intents) else 0
-    at_s = (_of_each(told.intents["sent_ns"], told.intents, keys(lost)) - zero_ns) / 1e9
     counts = np.bincount(row, minlength=len(names))
     rows = tuple((name, int(n)) for name, n in zip(names, counts, strict=True))
-    if len(lost) <= MAX_MARKS:
-        return Marks(at_s, row, rows, len(lost), each_is_one=True)
+    if len(at_s) <= MAX_MARKS:
+        return Marks(at_s, row, rows, len(at_s), each_is_one=True)
     cells = MAX_MARKS // max(1, len(names))
     width_s = max(1e-9, float(np.ptp(at_s))) / cells
     place = np.floor((at_s - at_s.min()) / width_s).clip(0, cells - 1).astype(np.intp)
     taken = np.unique(row * cells + place)
     middles_s = at_s.min() + (taken % cells + 0.5) * width_s
-    return Marks(middles_s, taken // cells, rows, len(lost), each_is_one=False)
+    return Marks(middles_s, taken // cells, rows, len(at_s), each_is_one=False)
 
 
 def by_producer(lost: Records) -> tuple[npt.NDArray[np.intp], list[str]]:
@@ -213,13 +219,3 @@ def by_producer(lost: Records) -> tuple[npt.NDArray[np.intp], list[str]]:
         for first in range(0, count, share)
     ]
     return (producers // share).astype(np.intp), names
-
-
-def _of_each(
-    values: npt.NDArray[np.int64], intents: Records, ids: npt.NDArray[np.uint64]
-) -> npt.NDArray[np.int64]:
-    """Return the value of each id's intent; ids as ``ledger.records.keys`` has them."""
-    sent = keys(intents)
-    order = np.argsort(sent, kind="stable")
-    at = np.searchsorted(sent, ids, sorter=order)
-    return np.asarray(values[order[at]], np.int64)

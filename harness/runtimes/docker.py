@@ -611,6 +611,7 @@ class DockerRuntime:
     name = "docker"
     # Containers isolate better than processes.
     preference: int | None = 1
+    restart_s = 1.5
 
     def unavailable(self) -> str | None:
         """Return why no Docker engine can be used, or None."""

@@ -646,6 +646,8 @@ class KubernetesRuntime:
     name = "kubernetes"
     # Only by name: nobody's cluster is used because it is there.
     preference: int | None = None
+    # Beside the container a pod is scheduled, given an address and put in service.
+    restart_s = 2.5
 
     def unavailable(self) -> str | None:
         """Return why no cluster can be used, or None."""

@@ -432,6 +432,7 @@ class LocalRuntime:
 
     name = "local"
     preference: int | None = 0
+    restart_s = 1.5
 
     def unavailable(self) -> str | None:
         """Return why this machine cannot run local processes as the harness needs them."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import psycopg
 import pytest
 
+from harness import copying
 from harness.collect import Auditor, Columns
 from harness.errors import CollectError, UsageError
+from harness.ledger.collected import ARRAYS, Collected
 from harness.ledger.reconcile import reconcile
 from harness.ledger.records import INTENT, OUTCOME, Held, Ledger, Told
 from harness.load.schedule import payload, payload_hash
@@ -82,6 +85,19 @@ def test_an_untouched_table_reconciles_to_nothing_but_delivered(postgres: Server
     ledger = _ledger(postgres)
     assert ledger.counts == Counts(sent=EVENTS, acked=EVENTS, delivered=EVENTS)
     assert ledger.extra_rows == 0
+
+
+@pytest.mark.usefixtures("database")
+def test_what_is_saved_a_part_at_a_time_is_what_is_collected(
+    postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collected = _auditor(postgres).collect()
+    monkeypatch.setattr(copying, "_PART_ROWS", 7)
+    _auditor(postgres).save(tmp_path)
+    saved = Collected.load(tmp_path)
+    for name in ARRAYS:
+        assert np.array_equal(getattr(saved, name), getattr(collected, name))
+    assert len(saved.rows) == EVENTS
 
 
 Change = tuple[str, dict[str, int], str, set[tuple[int, int]]]

@@ -16,6 +16,7 @@ import pytest
 
 from harness.ledger.records import Told
 from harness.ledger.stats import load_figures
+from harness.ledger.times import Times
 from harness.load.plan import LoadPlan
 from harness.load.process import load_command
 from harness.load.reading import Journals, read_journals
@@ -101,7 +102,7 @@ def test_the_asked_rate_is_kept_while_the_target_stalls(stalling: Stalling, tmp_
     journals = _carried_out(_plan(tmp_path, stalling.port))
     assert journals.complete
     assert len(journals.intents) == RATE * SECONDS == stalling.bodies
-    figures = load_figures(Told(journals.intents, journals.outcomes))
+    figures = load_figures(Times.of(Told(journals.intents, journals.outcomes)))
     assert figures is not None
     assert figures.rate_kept_per_s == pytest.approx(RATE, rel=0.02)
     assert figures.lag_p99_ms < 250, "a closed loop would lag by the whole stall"
@@ -114,7 +115,7 @@ def test_the_asked_rate_is_kept_while_the_target_stalls(stalling: Stalling, tmp_
 def test_a_schedule_that_cannot_be_kept_shows_its_lag(stalling: Stalling, tmp_path: Path) -> None:
     journals = _carried_out(replace(_plan(tmp_path, stalling.port), max_in_flight=4))
     assert len(journals.intents) == RATE * SECONDS
-    figures = load_figures(Told(journals.intents, journals.outcomes))
+    figures = load_figures(Times.of(Told(journals.intents, journals.outcomes)))
     assert figures is not None
     assert figures.lag_max_ms > STALL_S * 1000 * 0.8
 

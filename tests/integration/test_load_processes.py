@@ -18,6 +18,7 @@ import pytest
 
 from harness.ledger.records import Told
 from harness.ledger.stats import load_figures
+from harness.ledger.times import Times
 from harness.load.plan import LoadPlan
 from harness.load.process import events_sent, load_command
 from harness.load.reading import read_journals
@@ -91,7 +92,7 @@ def test_several_processes_send_one_schedule_between_them(tmp_path: Path) -> Non
     # As one process would: at the whole rate, evenly.
     whole = [due.due_ns for due in schedule(plan.phases, plan.producers)]
     assert np.array_equal(np.sort(journals.intents["scheduled_ns"]) - journals.start_ns, whole)
-    figures = load_figures(Told(journals.intents, journals.outcomes))
+    figures = load_figures(Times.of(Told(journals.intents, journals.outcomes)))
     assert figures is not None
     assert figures.rate_kept_per_s == pytest.approx(RATE, rel=0.02)
 

@@ -59,7 +59,7 @@ class Written:
             self._marks(due_ns)
         self._probe()
         self._facts()
-        plan = {"phases": [[self.rate_per_s, self.events / self.rate_per_s]]}
+        plan: dict[str, object] = {"phases": [[self.rate_per_s, self.events / self.rate_per_s]]}
         plan |= {"producers": PRODUCERS, "payload_bytes": 64, "seed": self.seed}
         (self.folder / "load-plan.json").write_text(json.dumps(plan))
         seen = {"machine": {"cpu": self.text, "cores": 2}, "servers": {"postgres": "PostgreSQL 18"}}

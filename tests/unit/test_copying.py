@@ -47,7 +47,7 @@ def _answer(rows: list[Row], between: bytes = b"") -> bytes:
 
 def _read(parts: list[bytes]) -> np.ndarray:
     ours, theirs = socket.socketpair()
-    rows = _Rows(WIDTH, NULL)
+    rows = _Rows(WIDTH, NULL, None)
     with ours:
         ours.settimeout(10)
         sender = threading.Thread(target=_send, args=(theirs, parts))

@@ -15,6 +15,7 @@ from harness.facts import FaultRecord
 from harness.faults import sigkill
 from harness.judge import _fault_doubts
 from harness.ledger.records import INTENT, OUTCOME, Told
+from harness.ledger.times import Times
 from harness.model import Evidence
 from harness.plugins import load, names_in
 from harness.site import Endpoint, Exit, Incarnation, Sample
@@ -78,7 +79,7 @@ def _doubts(evidence: list[Evidence]) -> list[str]:
     record = FaultRecord(
         fault="sigkill", injected_ns=KILLED_NS, healed_ns=BACK_NS, evidence=evidence
     )
-    return _fault_doubts(record, Told(intents, np.zeros(0, OUTCOME)))
+    return _fault_doubts(record, Times.of(Told(intents, np.zeros(0, OUTCOME))))
 
 
 def test_a_kill_that_worked_is_shown_by_four_sources() -> None:

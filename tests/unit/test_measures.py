@@ -6,25 +6,25 @@ import numpy as np
 import pytest
 
 from harness.ledger.measures import MEASURES, Shown
-from harness.ledger.records import INTENT, OUTCOME, PAIR, ROW, Held, Told
+from harness.ledger.records import INTENT, OUTCOME, ROW, Told
+from harness.ledger.times import Times
 from harness.model import Counts, Status
 
 SECOND = 10**9
 
 
-def _shown(fault: tuple[int, int | None] | None = None) -> Shown:
-    """Ten events, one a second from 100 s on; the answers take 2 s, from 104 s on a no."""
+def _shown(fault: tuple[int, int | None] | None = None, acked: int = 4) -> Shown:
+    """Ten events, one a second from 100 s on; the answers take 2 s, a no after the acked."""
     intents, outcomes, rows = np.zeros(10, INTENT), np.zeros(10, OUTCOME), np.zeros(4, ROW)
     at_ns = (100 + np.arange(10)) * SECOND
     for array in (intents, outcomes):
         array["sequence"] = np.arange(10)
     intents["scheduled_ns"] = intents["sent_ns"] = at_ns
     outcomes["done_ns"] = at_ns + 2 * SECOND
-    outcomes["status"] = np.where(np.arange(10) < 4, Status.ACKED, Status.REFUSED)
+    outcomes["status"] = np.where(np.arange(10) < acked, Status.ACKED, Status.REFUSED)
     rows["sequence"] = np.arange(4)
     rows["persisted_ns"] = at_ns[:4] + SECOND
-    none = np.empty(0, PAIR)
-    return Shown(Told(intents, outcomes), Held(rows, none, none), Counts(), fault)
+    return Shown(Times.of(Told(intents, outcomes), rows), Counts(), fault)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,8 @@ def _shown(fault: tuple[int, int | None] | None = None) -> Shown:
         # Rows at 102 and 103 s, in the two seconds from 101.5 s on.
         ("held_per_s", 1),
         ("throughput_per_s", 1),
+        # The last yes at 105 s, the last event due at 109 s.
+        ("outage_s", 4),
     ],
 )
 def test_what_a_run_showed(name: str, value: float) -> None:
@@ -48,5 +50,4 @@ def test_what_a_run_did_not_show_is_no_number() -> None:
     assert MEASURES["struck_s"].read(without) is None
     assert MEASURES["held_per_s"].read(without) is None
     assert MEASURES["held_per_s"].read(_shown((SECOND, None))) is None
-    without.told.outcomes["status"] = Status.ACKED
-    assert MEASURES["first_refused_due_s"].read(without) is None
+    assert MEASURES["first_refused_due_s"].read(_shown(acked=10)) is None

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from experiments.drain import predict as drain
 from experiments.grace import EXPERIMENT, predict
 from harness.experiment import Load, Observed, Phase
 from harness.model import Predicted
 
 
-def predicted(
-    grace_s: float, pre_stop_s: float, shutdown: str, *, survives: bool = False
-) -> Predicted:
-    """Ask for two instances that hold 800 events each and 5 in hand."""
-    seen = Observed(
+def observed(
+    grace_s: float,
+    pre_stop_s: float,
+    shutdown: str,
+    *,
+    survives: bool = False,
+    restart_s: float = 1.5,
+) -> Observed:
+    """Return two instances that hold 800 events each and 5 in hand."""
+    return Observed(
         load=Load((Phase(100, 1),)),
         settings={
             "workers": 5,
@@ -29,9 +35,15 @@ def predicted(
         blind_s=0.0,
         choices={"shutdown": shutdown},
         start_s=1.0,
+        restart_s=restart_s,
         parameters={"grace_s": grace_s, "pre_stop_s": pre_stop_s},
     )
-    return predict(seen)
+
+
+def predicted(
+    grace_s: float, pre_stop_s: float, shutdown: str, *, survives: bool = False
+) -> Predicted:
+    return predict(observed(grace_s, pre_stop_s, shutdown, survives=survives))
 
 
 @pytest.mark.parametrize(
@@ -52,6 +64,15 @@ def test_each_instance_loses_what_it_cannot_finish(
     grace_s: float, pre_stop_s: float, shutdown: str, each: int
 ) -> None:
     assert predicted(grace_s, pre_stop_s, shutdown).lost == 2 * each
+
+
+def test_a_restart_is_given_the_time_that_its_runtime_takes() -> None:
+    prompt, slow = (
+        drain(observed(30, 0, "sleep", restart_s=restart_s)).figures[0] for restart_s in (1.5, 2.5)
+    )
+    # 2 s of sleep and 1 s to start; a start may take twice as long.
+    assert (prompt.name, prompt.value, prompt.tolerance) == ("outage_s", 3.0, 1.0 + 1.5)
+    assert (slow.value, slow.tolerance) == (3.0, 1.0 + 2.5)
 
 
 def test_what_is_in_a_broker_is_not_lost_whatever_the_grace() -> None:

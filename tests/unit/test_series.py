@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.ledger.records import INTENT, OUTCOME, PAIR, ROW, Held, Records, Told
+from harness.ledger.records import INTENT, OUTCOME, PAIR, ROW, Told
+from harness.ledger.times import Times
 from harness.model import Status
 from harness.report import series
 from harness.report.saved import Probed
@@ -16,7 +19,7 @@ SECOND = 10**9
 START = 1_700_000_000 * SECOND
 
 
-def told(*events: tuple[float, float | None, Status]) -> Told:
+def told(*events: tuple[float, float | None, Status], persisted_s: Sequence[float] = ()) -> Times:
     """Return one producer's events: sent at, answered at (both in s), status; due when sent."""
     intents = np.zeros(len(events), INTENT)
     outcomes = np.zeros(sum(done is not None for _, done, _ in events), OUTCOME)
@@ -27,24 +30,15 @@ def told(*events: tuple[float, float | None, Status]) -> Told:
         if done_s is not None:
             outcomes[answered] = (0, sequence, START + round(done_s * SECOND), status, 202)
             answered += 1
-    return Told(intents, outcomes)
-
-
-def held(*persisted_s: float) -> Held:
     rows = np.zeros(len(persisted_s), ROW)
     rows["persisted_ns"] = [START + round(at_s * SECOND) for at_s in persisted_s]
-    nothing = np.empty(0, PAIR)
-    return Held(rows, nothing, nothing)
+    return Times.of(Told(intents, outcomes), rows)
 
 
-def on(history: Told) -> series.Axis:
+def on(history: Times) -> series.Axis:
     found = series.axis(history)
     assert found is not None
     return found
-
-
-def ids(*sequences: int) -> Records:
-    return np.array([(0, sequence) for sequence in sequences], PAIR)
 
 
 def test_time_begins_with_the_first_event_due() -> None:
@@ -77,14 +71,15 @@ def test_rates_count_what_happened_in_each_bin() -> None:
         (0.1, 0.3, Status.ACKED),
         (0.3, 0.4, Status.REFUSED),
         (0.6, None, Status.UNKNOWN),
+        persisted_s=[0.2, 0.55],
     )
     axis = on(history)
-    rates = series.rates(history, held(0.2, 0.55), axis)
+    rates = series.rates(history, axis, persisted=True)
     assert rates.sent.tolist() == [8, 4, 4]
     assert rates.acked.tolist() == [4, 4, 0]
     assert rates.persisted is not None
     assert rates.persisted.tolist() == [4, 0, 4]
-    assert series.rates(history, None, axis).persisted is None
+    assert series.rates(history, axis, persisted=False).persisted is None
 
 
 def test_the_queue_is_the_longest_and_missing_without_an_answer() -> None:
@@ -126,8 +121,7 @@ def test_nothing_acked_has_no_latency() -> None:
 
 
 def test_each_lost_event_has_a_mark_where_it_was_sent() -> None:
-    history = told(*((0.1 * n, None, Status.ACKED) for n in range(5)))
-    marks = series.marks(history, ids(1, 3), np.array([0, 1]), ["queued", "in hand"])
+    marks = series.marks(np.array([0.1, 0.3]), np.array([0, 1]), ["queued", "in hand"])
     assert marks.at_s.tolist() == pytest.approx([0.1, 0.3])
     assert marks.row.tolist() == [0, 1]
     assert marks.rows == (("queued", 1), ("in hand", 1))
@@ -137,9 +131,8 @@ def test_each_lost_event_has_a_mark_where_it_was_sent() -> None:
 
 def test_many_marks_are_bounded_and_say_for_how_many_they_stand() -> None:
     many = 3 * series.MAX_MARKS
-    history = told(*((0.001 * n, None, Status.ACKED) for n in range(many)))
     row = np.arange(many) % 2
-    marks = series.marks(history, ids(*range(many)), row, ["a", "b"])
+    marks = series.marks(0.001 * np.arange(many), row, ["a", "b"])
     assert len(marks.at_s) <= series.MAX_MARKS
     assert not marks.each_is_one
     assert marks.events == many

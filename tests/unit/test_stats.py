@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from harness.ledger.ascending import Ascending
 from harness.ledger.stats import back_ns
 
 MS = 1_000_000
@@ -13,7 +14,10 @@ def _every(step_ms: int, begin_ms: int, end_ms: int) -> npt.NDArray[np.int64]:
 
 
 def _back_ms(*parts: npt.NDArray[np.int64], last_ms: int = 3000) -> float | None:
-    back = back_ns(np.concatenate(parts), 1000 * MS, 2000 * MS, last_ms * MS)
+    instants = Ascending()
+    for part in parts:
+        instants.add(part)
+    back = back_ns(instants, 1000 * MS, 2000 * MS, last_ms * MS)
     return None if back is None else back / MS
 
 
