@@ -210,9 +210,9 @@ def _frame(run: SavedRun) -> Frame | None:
     last_ns = [record.healed_ns for record in faults if record.healed_ns is not None]
     last_row_ns = run.times.persisted_ns.last
     if _timed(run) and last_row_ns is not None:
+        looks_ns = run.probed.at_ns
         # By the database's clock, but within the run.
-        last_look_ns = run.probed.at_ns.max(initial=0)
-        last_ns.append(min(last_row_ns, int(last_look_ns)) if last_look_ns else last_row_ns)
+        last_ns.append(min(last_row_ns, int(looks_ns.max())) if len(looks_ns) else last_row_ns)
     on = axis(run.times, last_ns)
     if on is None:
         return None
