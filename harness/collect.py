@@ -194,15 +194,19 @@ class Auditor:
         A part of the rows is in memory at a time; nothing is judged in between.
 
         Raises:
-            CollectError: the database died or a query failed.
+            CollectError: the database died, a query failed, or the rows cannot be written.
         """
-        columns = self._columns()
-        with npy.Growing(folder / "rows.npy", ROW) as rows:
-            self._copy(
-                self._persisted.query,
-                _row_fields(columns),
-                lambda table: rows.add(_rows_of(table, times=columns.persisted_at)),
-            )
+        columns, path = self._columns(), folder / "rows.npy"
+        with npy.Growing(path, ROW) as rows:
+
+            def keep(table: Integers) -> None:
+                try:
+                    rows.add(_rows_of(table, times=columns.persisted_at))
+                except OSError as error:
+                    # Not to be taken for one of the connection.
+                    raise CollectError(f"{path} cannot be written: {error.strerror}") from None
+
+            self._copy(self._persisted.query, _row_fields(columns), keep)
         self._with_pairs(np.empty(0, ROW)).save(folder, but=("rows",))
 
     def _columns(self) -> Columns:
