@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -54,9 +55,13 @@ class Growing:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        with self._file:
-            if kind is None:
+        if kind is None:
+            with self._file:
                 self._write_header()
+        else:
+            # What is left of a disk that is full must not hide why it ended.
+            with suppress(OSError):
+                self._file.close()
 
 
 def parts(path: Path, dtype: np.dtype[Any], most: int = PART) -> Iterator[npt.NDArray[Any]]:

@@ -100,6 +100,15 @@ def test_what_is_saved_a_part_at_a_time_is_what_is_collected(
     assert len(saved.rows) == EVENTS
 
 
+@pytest.mark.usefixtures("database")
+def test_a_disk_that_is_full_is_not_taken_for_the_database(
+    postgres: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.npy").symlink_to("/dev/full")
+    with pytest.raises(CollectError, match=r"rows\.npy cannot be written: No space left"):
+        _auditor(postgres).save(tmp_path)
+
+
 Change = tuple[str, dict[str, int], str, set[tuple[int, int]]]
 
 CHANGES: list[Change] = [
