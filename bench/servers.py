@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harness.catalogue import Catalogue
@@ -34,16 +35,15 @@ def serving(*names: str) -> Iterator[Mapping[str, Mapping[str, str]]]:
             "persisted": {"database": names[0], "query": "select 1"},
         }
     )
-    owner = Owner.this_process("bench")
-    with tempfile.TemporaryDirectory(prefix="lossmeter-bench-") as folder:
-        site = LocalSite(
-            _order(owner.run_id, target, Path(folder), {}), owner, state_folder(owner, "local")
-        )
-        try:
-            site.start_servers()
-            yield {name: site.endpoints[name].direct for name in names}
-        finally:
-            site.close()
+    owner = Owner.this_process(f"bench-{time.time_ns()}")
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lossmeter-bench-"))
+        state = state_folder(owner, "local")
+        stack.callback(shutil.rmtree, state, ignore_errors=True)
+        site = LocalSite(_order(owner.run_id, target, Path(folder), {}), owner, state)
+        stack.callback(site.close)
+        site.start_servers()
+        yield {name: site.endpoints[name].direct for name in names}
 
 
 @contextmanager

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
 from targets.dispatcher.coalesce import Coalescer
 from targets.dispatcher.config import QueueSettings
 from targets.dispatcher.events import Accepted
-from targets.dispatcher.queues.protocol import QueueFullError, QueueUnsureError
+from targets.dispatcher.line import Line
+from targets.dispatcher.queues.protocol import QueueUnsureError
 
 ANSWER_S = 5.0
 ROOM_POLL_S = 0.02
@@ -59,10 +57,9 @@ class RedisQueue:
         self._key = settings.name
         self._client = _connect(settings, workers)
         self._add = self._client.register_script(add)
-        self._turn = asyncio.Lock()
-        self._refusing = False
         # Pushes that come at once go in one command; each has its own answer.
         self._added = Coalescer(self._add_many, TOGETHER)
+        self._line = Line(self._add_many, TOGETHER, ROOM_POLL_S)
 
     async def open(self) -> None:
         """Ask the server for a sign of life.
@@ -76,36 +73,20 @@ class RedisQueue:
             raise OSError(f"Redis does not answer: {error}") from None
 
     async def put(self, item: Accepted, timeout_s: float) -> bool:
-        """Add an event, waiting for room.
-
-        Of those that wait, one at a time asks the server, in the order of arrival.
-        """
+        """Add an event, waiting for room in the order of arrival."""
         data = item.to_bytes()
-        if not self._turn.locked() and await self._added(data):
+        if not self._line and await self._added(data):
             return False
-        deadline = time.monotonic() + timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._turn.acquire()
-        except TimeoutError:
-            raise QueueFullError from None
-        try:
-            while not self._refusing:
-                if await self._added(data):
-                    return True
-                if time.monotonic() >= deadline:
-                    break
-                await asyncio.sleep(ROOM_POLL_S)
-        finally:
-            self._turn.release()
-        raise QueueFullError
+        await self._line.wait(data, timeout_s)
+        return True
 
     def refuse_waiting(self) -> None:
         """Let no one ask again; who is being answered now goes by that answer."""
-        self._refusing = True
+        self._line.refuse()
 
     async def close(self) -> None:
         """Disconnect."""
+        self._line.close()
         await self._client.aclose()
 
     async def _add_many(self, data: list[bytes]) -> list[bool | Exception]:
