@@ -26,6 +26,13 @@ class _Waiting(Generic[Item]):
         self.added: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.asked = self.late = False
 
+    def leave(self) -> None:
+        """Wait no longer than for an answer that is on its way already."""
+        if self.asked:
+            self.late = True
+        elif not self.added.done():
+            self.added.set_exception(QueueFullError())
+
 
 class Line(Generic[Item]):
     """Asks for room again and again, for as many at once as may go in one call.
@@ -70,25 +77,17 @@ class Line(Generic[Item]):
         self._waiting.append(one)
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._ask())
+        limit = asyncio.get_running_loop().call_later(timeout_s, one.leave)
         try:
-            await asyncio.wait({one.added}, timeout=timeout_s)
-            if not one.added.done() and one.asked:
-                # Whether it is added may be decided already, only not known yet.
-                one.late = True
-                await asyncio.wait({one.added})
+            await one.added
         finally:
-            if not one.added.done():
-                one.added.cancel()
-        if one.added.cancelled():
-            raise QueueFullError
-        one.added.result()
+            limit.cancel()
 
     def refuse(self) -> None:
         """Let nobody ask again; who is being asked for goes by that answer."""
         self._refusing = True
         for one in self._waiting:
-            if not one.asked and not one.added.done():
-                one.added.set_exception(QueueFullError())
+            one.leave()
 
     def close(self) -> None:
         """Ask no more."""
@@ -123,5 +122,5 @@ class Line(Generic[Item]):
             one.added.set_exception(answer)
         elif answer:
             one.added.set_result(None)
-        elif one.late or self._refusing:
+        elif one.late:
             one.added.set_exception(QueueFullError())
