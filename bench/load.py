@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ RATES = (200, 2_000, 10_000)
 CORE_0, CORE_1, BOTH = "0", "1", "0,1"
 _CLIENT = ("taskset", "-c", CORE_1)
 _NGINX = """
-worker_processes {workers}; daemon off; pid {folder}/pid; error_log stderr crit;
+worker_processes {workers}; {affinity} daemon off; pid {folder}/pid; error_log stderr crit;
 events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 1000000000;
@@ -121,7 +122,19 @@ def _cores(say: Say) -> Round:
             server_s = server.cpu_s() - before_s
         costs_s = [server_s, *(load[n] - start[n] for n in (0, 1))]
         found[name] = [rate, *(each / EVENTS for each in costs_s)]
+    say(PAIRS)
+    found[PAIRS] = [_pairs()]
     return found
+
+
+def _pairs() -> float:
+    """Return the rate of two loads side by side that have a core each, with its own server."""
+    with ThreadPoolExecutor(2) as pool, _nginx(CORE_0) as one, _nginx(CORE_1) as other:
+        both = [
+            pool.submit(_ours, server.url, core)
+            for server, core in ((one, CORE_0), (other, CORE_1))
+        ]
+        return sum(each.result() for each in both)
 
 
 @contextmanager
@@ -137,6 +150,7 @@ def _costs() -> Iterator[list[float]]:
 OURS, FAST = "lossmeter, journalled", "Locust FastHttpUser"
 APART, BESIDE = "1 process, server on the other core", "1 process, server on the same core"
 TWO = "2 processes, server on the same two cores"
+PAIRS = "2 loads, each with a server on its own core"
 CORES = (
     (APART, CORE_1, 1, CORE_0),
     (BESIDE, CORE_1, 1, CORE_1),
@@ -151,7 +165,7 @@ def report(found: Found) -> Report:
     kept = {rate: [each[str(rate)] for each in found["rates"]] for rate in RATES}
     cores = {
         name: [median(each) for each in zip(*(r[name] for r in found["cores"]), strict=True)]
-        for name, *_ in CORES
+        for name in found["cores"][0]
     }
     ours = rates[OURS]
     rows = [
@@ -170,7 +184,9 @@ def report(found: Found) -> Report:
         f"{CONNECTIONS} connections to nginx. Where two processes send, an event takes the load "
         f"{load_s * 1e6:.1f} µs of a core, {system_s / load_s:.0%} of it in the system, and the "
         f"server {server_s * 1e6:.1f} µs of the same cores: with the server elsewhere, "
-        f"{(load_s + server_s) / load_s:.2f} times as many would be sent.",
+        f"{(load_s + server_s) / load_s:.2f} times as many would be sent. Two loads whose traffic "
+        f"stays on their own core send {cores[PAIRS][0] / cores[BESIDE][0]:.2f} times as many as "
+        "one: what keeps two processes from it is the way between the cores.",
         len(found["peers"]),
         rows,
         [
@@ -195,6 +211,8 @@ def report(found: Found) -> Report:
 
 
 def _spent(costs_s: Sequence[float]) -> str:
+    if not costs_s:
+        return "nothing passes from one core to the other"
     server, user, system = (each * 1e6 for each in costs_s)
     return f"µs of a core for each: load {user:.1f} + system {system:.1f}, server {server:.1f}"
 
@@ -216,7 +234,9 @@ def _nginx(cores: str, workers: int = 1) -> Iterator[Server]:
     url = f"http://127.0.0.1:{port}/events"
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "nginx.conf"
-        text = _NGINX.format(folder=folder, port=port, workers=workers)
+        # Workers that wander between the cores would take more of both.
+        affinity = "worker_cpu_affinity auto;" if workers > 1 else ""
+        text = _NGINX.format(folder=folder, port=port, workers=workers, affinity=affinity)
         config.write_text(text, encoding="utf-8")
         command = ("taskset", "-c", cores, program, "-c", str(config), "-p", folder)
         server = subprocess.Popen(command)
