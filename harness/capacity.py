@@ -99,6 +99,7 @@ class Capacity:
     """What was found.
 
     Attributes:
+        like: the experiment whose settings it had; None for the target's own.
         sustained_per_s: highest rate tried that was sustained; None when none was.
         failed_per_s: lowest rate tried above it that was not; None when none was.
         limited_by: what the target failed by there; or that the search or the load ended.
@@ -108,6 +109,7 @@ class Capacity:
     target: str
     runtime: str
     seed: int
+    like: str | None
     sustained_per_s: float | None
     failed_per_s: float | None
     limited_by: str
@@ -163,11 +165,12 @@ def _next(good: float, bad: float, search: Search) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is measured, and where."""
+    """What is measured, and where; ``like``: the experiment whose settings it has."""
 
     target: str
     runtime: str
     seed: int
+    like: str | None = None
 
 
 def measured(asked: Asked, bounds: Bounds, search: Search, tried: list[Tried]) -> Capacity:
@@ -186,6 +189,7 @@ def measured(asked: Asked, bounds: Bounds, search: Search, tried: list[Tried]) -
         target=asked.target,
         runtime=asked.runtime,
         seed=asked.seed,
+        like=asked.like,
         sustained_per_s=best,
         failed_per_s=lowest.rate_per_s if lowest else None,
         limited_by=limited_by,
@@ -197,10 +201,23 @@ def measured(asked: Asked, bounds: Bounds, search: Search, tried: list[Tried]) -
     )
 
 
-def cell_at(target: Target, rate_per_s: float, hold_s: float, load: Load | None = None) -> Cell:
-    """Return the run that offers one rate without a fault; it has no budget of its own."""
+def cell_at(
+    target: Target, rate_per_s: float, hold_s: float, like: Experiment | None = None
+) -> Cell:
+    """Return the run that offers one rate without a fault; it has no budget of its own.
+
+    Args:
+        target: to load.
+        rate_per_s: to offer.
+        hold_s: for so long.
+        like: whose first variant gives the settings, and all of the load but its rate;
+            None for the target's own settings.
+    """
     phases = (Phase(rate_per_s, hold_s),)
-    load = replace(load, phases=phases) if load else Load(phases)
+    name, load, settings = f"{rate_per_s:g}", Load(phases), {}
+    if like is not None:
+        load = replace(like.variants[0].load, phases=phases)
+        settings = dict(like.variants[0].settings)
     experiment = Experiment(
         name="capacity",
         hypothesis=f"{rate_per_s:g} events/s are sustained.",
@@ -208,7 +225,7 @@ def cell_at(target: Target, rate_per_s: float, hold_s: float, load: Load | None 
         targets=(target.name,),
         predict=_nothing,
     )
-    return Cell(experiment, Variant(f"{rate_per_s:g}", load), target, None)
+    return Cell(experiment, Variant(name, load, (), settings), target, None)
 
 
 def _nothing(seen: Observed) -> Predicted:

@@ -73,17 +73,6 @@ def mark_files(run: Path) -> list[Path]:
     return sorted((run / FOLDER).glob("stages-*.bin"))
 
 
-def read_marks(run: Path) -> Marks:
-    """Read the files of all lives.
-
-    Raises:
-        LedgerError: a file is none of marks.
-    """
-    lives = _lives(run)
-    records = np.concatenate([np.empty(0, MARK), *_parts(lives)])
-    return Marks(records, [life for life, _ in lives])
-
-
 def _lives(run: Path) -> list[tuple[Life, Path]]:
     """Return the lives that marked, oldest first, each with its file."""
     lives = []

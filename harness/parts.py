@@ -23,7 +23,7 @@ from harness.ledger.collected import ARRAYS, Collected
 from harness.ledger.records import INTENT, OUTCOME, PAIR, ROW, Held, Records, Told
 from harness.ledger.space import check_dense
 from harness.load.reading import Heads, most_events, read_journals, scan_journals
-from harness.spill import Kept, Spill, joined
+from harness.spill import Kept, Spill, joined, open_spill
 
 # Events of a part. What judging one takes is some 200 bytes for each.
 PART_EVENTS = 250_000
@@ -86,7 +86,7 @@ def open_parts(folder: Path, *, collected: bool, hashes: bool, positions: bool) 
     if most_events(folder) <= PART_EVENTS and source.most_held() <= PART_EVENTS:
         yield source.whole()
         return
-    with Spill(folder) as spill:
+    with open_spill(folder) as spill:
         yield source.dealt(spill)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,35 +39,34 @@ class Kept:
 
 
 class Spill:
-    """A file without a name: nothing of it is left, however the process ends.
+    """Keeps arrays in a file that grows.
 
     Args:
-        folder: on whose disk it lies.
+        fd: of the file, empty and open for reading and writing.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed by exit
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
         self._end = 0
 
     def keep(self, array: npt.NDArray[Any]) -> Kept:
         """Write an array and return what reads it."""
         data = np.ascontiguousarray(array).view(np.uint8).data
-        kept = Kept(self._file.fileno(), self._end, len(array), array.dtype)
+        kept = Kept(self._fd, self._end, len(array), array.dtype)
         while data:
-            written = os.pwrite(self._file.fileno(), data, self._end)
+            written = os.pwrite(self._fd, data, self._end)
             data, self._end = data[written:], self._end + written
         return kept
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        self._file.close()
+@contextmanager
+def open_spill(folder: Path) -> Iterator[Spill]:
+    """Make room on the disk of a folder, in a file without a name.
+
+    Nothing of it is left, however the process ends.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        yield Spill(file.fileno())
 
 
 def joined(pieces: Sequence[Kept], dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -25,6 +25,14 @@ def capacity(
     target: Annotated[
         str, typer.Argument(metavar="NAME|FILE.toml", help="Target to load, see `harness list`.")
     ],
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPERIMENT",
+            help="Take the settings from an experiment, e.g. rates, whose tables then show "
+            "what was found. Default: the target's own.",
+        ),
+    ] = None,
     start: Annotated[float, typer.Option(help="First rate, events per second.")] = 100.0,
     most: Annotated[float, typer.Option(help="Highest rate to ask for.")] = 20_000.0,
     hold: Annotated[float, typer.Option(min=1, max=600, help="Seconds at each rate.")] = 10.0,
@@ -57,7 +65,8 @@ def capacity(
     catalogue = Catalogue.here()
     loaded = catalogue.target(target)
     chosen = runtime_named(runtime)
-    first: Cell = cell_at(loaded, start, hold)
+    same = None if like is None else catalogue.experiment(like)
+    first: Cell = cell_at(loaded, start, hold, same)
     if not runnable([first], chosen):
         raise UsageError(f"target {loaded.name} cannot be run on runtime {chosen.name}")
     prepare(chosen, [first])
@@ -65,15 +74,17 @@ def capacity(
     seed = secrets.randbelow(2**31) if seed is None else seed
 
     def attempt(rate_per_s: float) -> Tried:
-        cell = cell_at(loaded, rate_per_s, hold)
+        cell = cell_at(loaded, rate_per_s, hold, same)
         result = next(iter(run_all([cell], chosen, seed, catalogue)))
         tried = weigh(rate_per_s, result, catalogue.runs / result.run_id, bounds)
         told = "sustained" if tried.sustained else tried.why
         say(f"{rate_per_s:g} events/s: {told}")
         return tried
 
-    found = measured(Asked(loaded.name, chosen.name, seed), bounds, search, look(search, attempt))
-    path = catalogue.root / "results" / "capacity" / f"{loaded.name}-{chosen.name}.json"
+    asked = Asked(loaded.name, chosen.name, seed, None if same is None else same.name)
+    found = measured(asked, bounds, search, look(search, attempt))
+    parts = (loaded.name, chosen.name, *([] if asked.like is None else [f"like-{asked.like}"]))
+    path = catalogue.root / "results" / "capacity" / f"{'-'.join(parts)}.json"
     found.save(path)
     ERR.print(f"[dim]saved as {path}[/dim]")
     if found.sustained_per_s is None:

@@ -112,7 +112,7 @@ def _cells(catalogue: Catalogue, experiments: Sequence[str], targets: Sequence[s
     Who is asked for rates is killed too: what a target loses decides what is advised.
     """
     from harness.catalogue import cells
-    from harness.report.backends import RATES
+    from harness.report.capacity import RATES
 
     ordered = sorted(experiments, key=lambda name: name != RATES)
     asked = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -98,10 +98,6 @@ class Ledger:
     lost_prefix: int
     lost_middle: int
     lost_suffix: int
-
-    def with_counts(self, counts: Counts, not_measured: frozenset[str]) -> Ledger:
-        """Return the same ledger with other counts, for when rows could not be read."""
-        return replace(self, counts=counts, not_measured=not_measured)
 
 
 def keys(ids: Records) -> npt.NDArray[np.uint64]:

@@ -17,11 +17,9 @@ import pandas as pd
 from harness.model import Verdict
 from harness.predict.queue import recommended_backend
 from harness.report import words
-from harness.report.capacity import Capacity
+from harness.report.capacity import RATES, Capacity
 from harness.report.matrix import has_baseline, where
 
-# The experiment whose variants are the tiers of rate, each without a fault.
-RATES = "rates"
 _WITHOUT_FAULT = (RATES, "control")
 KEPT_SHARE = 0.97
 P99_BOUND_MS = 1000.0

@@ -11,6 +11,9 @@ from harness.errors import UsageError
 
 FOLDER = "capacity"
 
+# The experiment whose variants are the tiers of rate, each without a fault.
+RATES = "rates"
+
 
 class Capacity(BaseModel):
     """One target's highest sustained rate, events per second; None when it sustained none."""
@@ -19,11 +22,14 @@ class Capacity(BaseModel):
 
     target: str
     runtime: str
+    like: str | None = None
     sustained_per_s: float | None = Field(ge=0, allow_inf_nan=False)
 
 
 def read_capacities(results: Path) -> Mapping[tuple[str, str], Capacity]:
     """Return what was measured, by target and runtime, from a folder of results.
+
+    Only with the settings of the rates it can stand beside them.
 
     Raises:
         UsageError: a file there does not hold a capacity.
@@ -34,5 +40,6 @@ def read_capacities(results: Path) -> Mapping[tuple[str, str], Capacity]:
             capacity = Capacity.model_validate_json(path.read_bytes())
         except ValidationError as error:
             raise UsageError(f"{path} is damaged: {error.errors()[0]['msg']}") from None
-        found[capacity.target, capacity.runtime] = capacity
+        if capacity.like == RATES:
+            found[capacity.target, capacity.runtime] = capacity
     return found

@@ -9,7 +9,7 @@ import pytest
 
 from harness import npy
 from harness.ledger.records import PAIR, ROW
-from harness.spill import Spill, joined
+from harness.spill import joined, open_spill
 
 
 def _rows(count: int) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_damage_is_told_with_the_file(tmp_path: Path, damage: object, told: str)
 
 
 def test_a_spill_gives_back_what_it_keeps(tmp_path: Path) -> None:
-    with Spill(tmp_path) as spill:
+    with open_spill(tmp_path) as spill:
         kept = [spill.keep(_rows(count)) for count in (4, 0, 3)]
         assert [len(each) for each in kept] == [4, 0, 3]
         assert np.array_equal(kept[0][1:3], _rows(4)[1:3])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness.ledger import ascending
 from harness.ledger.ascending import Ascending, in_memory, percentiles_of
-from harness.spill import Spill
+from harness.spill import open_spill
 
 NUMBERS = st.integers(-(2**62), 2**62) | st.integers(-3, 3)
 PARTS = st.lists(st.lists(NUMBERS, max_size=40), max_size=6)
@@ -83,7 +83,7 @@ def test_percentiles_of_a_range_keep_the_digits_of_large_numbers() -> None:
 @many
 @given(parts=PARTS)
 def test_it_is_the_same_from_a_file(parts: list[list[int]], tmp_path: Path) -> None:
-    with Spill(tmp_path) as spill:
+    with open_spill(tmp_path) as spill:
         kept = [b.tolist() for b in _filled(parts, spill.keep).blocks()]
         assert kept == [b.tolist() for b in _filled(parts).blocks()]
         assert list(tmp_path.iterdir()) == [], "the file has a name"

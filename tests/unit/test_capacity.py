@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments import rates
 from harness.capacity import (
     MOST_RUNS,
     Asked,
@@ -20,6 +21,7 @@ from harness.capacity import (
 )
 from harness.catalogue import Catalogue
 from harness.errors import UsageError
+from harness.experiment import Phase
 from harness.model import Counts, Verdict
 from harness.result import LoadFigures, Result
 from harness.target import Target
@@ -120,3 +122,12 @@ def test_what_the_load_could_not_offer_is_no_limit_of_the_target(tmp_path: Path)
 def test_a_cell_offers_the_rate() -> None:
     cell = cell_at(_target(), 321, 2)
     assert (cell.name, cell.variant.load.events) == ("capacity-321", 642)
+
+
+def test_a_rate_is_offered_with_the_settings_of_an_experiment() -> None:
+    target = Catalogue.here().target("redis")
+    own, like = cell_at(target, 700, 5), cell_at(target, 700, 5, rates.EXPERIMENT)
+    assert own.variant.settings == {}
+    assert like.variant.settings == rates.SETTINGS
+    assert like.variant.load.max_in_flight == rates.MAX_IN_FLIGHT
+    assert own.variant.load.phases == like.variant.load.phases == (Phase(700, 5),)

@@ -257,7 +257,11 @@ def test_capacities_are_read_from_where_they_are_saved(tmp_path: Path) -> None:
     folder = tmp_path / "capacity"
     folder.mkdir()
     (folder / "redis-local.json").write_text(
-        '{"schema": 1, "target": "redis", "runtime": "local", "sustained_per_s": 800.0, "seed": 1}'
+        '{"schema": 1, "target": "redis", "runtime": "local", "sustained_per_s": 90.0, "seed": 1}'
+    )
+    assert read_capacities(tmp_path) == {}, "it had other settings than the rates"
+    (folder / "redis-local-like-rates.json").write_text(
+        '{"target": "redis", "runtime": "local", "sustained_per_s": 800.0, "like": "rates"}'
     )
     assert read_capacities(tmp_path)["redis", "local"].sustained_per_s == 800
     (folder / "x.json").write_text('{"target": "x"}')

@@ -37,7 +37,7 @@ from harness.ledger.stages import (
     parse_records,
     when_lost,
 )
-from harness.marks import FOLDER, MarkFile, load_marks, read_marks, save_marks
+from harness.marks import FOLDER, MarkFile, _lives, _parts, load_marks, save_marks
 from targets.dispatcher import stages as theirs
 from targets.dispatcher.config import ConfigurationError, StageSettings
 from targets.dispatcher.events import Event
@@ -52,6 +52,13 @@ def _event(producer: int, sequence: int) -> Event:
 
 def _marks(folder: Path, boot_id: str = BOOT, capacity: int = 100_000) -> theirs.FileMarks:
     return theirs.FileMarks(folder, boot_id, survives=True, capacity=capacity)
+
+
+def read_marks(run: Path) -> stages.Marks:
+    """Read the files of all lives, as they are while targets still mark."""
+    lives = _lives(run)
+    records = np.concatenate([np.empty(0, MARK), *_parts(lives)])
+    return stages.Marks(records, [life for life, _ in lives])
 
 
 # Both sides of the format.
