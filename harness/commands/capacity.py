@@ -59,6 +59,7 @@ def capacity(
     """
     from harness.capacity import Asked, Bounds, Search, cell_at, look, measured, weigh
     from harness.catalogue import Catalogue
+    from harness.report.capacities_markdown import save_capacities_page
 
     search = Search(start, most, hold, precision, limit)
     bounds = Bounds(latency, backlog)
@@ -86,7 +87,8 @@ def capacity(
     parts = (loaded.name, chosen.name, *([] if asked.like is None else [f"like-{asked.like}"]))
     path = catalogue.root / "results" / "capacity" / f"{'-'.join(parts)}.json"
     found.save(path)
-    ERR.print(f"[dim]saved as {path}[/dim]")
+    page = save_capacities_page(path.parent)
+    ERR.print(f"[dim]saved as {path}, all of them in {page}[/dim]")
     if found.sustained_per_s is None:
         OUT.print(f"{loaded.name} sustained none of the rates tried: {found.limited_by}")
         raise typer.Exit(ExitCode.NOTHING_JUDGED)

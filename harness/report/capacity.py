@@ -15,6 +15,16 @@ FOLDER = "capacity"
 RATES = "rates"
 
 
+class Tried(BaseModel):
+    """One rate that was offered."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    rate_per_s: float
+    sustained: bool
+    latency_p99_ms: float | None = None
+
+
 class Capacity(BaseModel):
     """One target's highest sustained rate, events per second; None when it sustained none."""
 
@@ -24,6 +34,17 @@ class Capacity(BaseModel):
     runtime: str
     like: str | None = None
     sustained_per_s: float | None = Field(ge=0, allow_inf_nan=False)
+    failed_per_s: float | None = None
+    limited_by: str = ""
+    seed: int | None = None
+    machine: dict[str, str | int | float] = {}
+    tried: tuple[Tried, ...] = ()
+
+    @property
+    def p99_ms(self) -> float | None:
+        """Return the p99 of the last run at the highest sustained rate."""
+        there = [t for t in self.tried if t.sustained and t.rate_per_s == self.sustained_per_s]
+        return there[-1].latency_p99_ms if there else None
 
 
 def read_capacities(results: Path) -> Mapping[tuple[str, str], Capacity]:
@@ -34,12 +55,20 @@ def read_capacities(results: Path) -> Mapping[tuple[str, str], Capacity]:
     Raises:
         UsageError: a file there does not hold a capacity.
     """
-    found = {}
-    for path in sorted((results / FOLDER).glob("*.json")):
+    every = every_capacity(results / FOLDER)
+    return {(each.target, each.runtime): each for each in every if each.like == RATES}
+
+
+def every_capacity(folder: Path) -> list[Capacity]:
+    """Return all that were measured, from a folder of them.
+
+    Raises:
+        UsageError: a file there does not hold a capacity.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json")):
         try:
-            capacity = Capacity.model_validate_json(path.read_bytes())
+            found.append(Capacity.model_validate_json(path.read_bytes()))
         except ValidationError as error:
             raise UsageError(f"{path} is damaged: {error.errors()[0]['msg']}") from None
-        if capacity.like == RATES:
-            found[capacity.target, capacity.runtime] = capacity
     return found

@@ -16,6 +16,7 @@ from harness.budget import Budget
 from harness.errors import UsageError
 from harness.model import Predicted
 from harness.report import backends
+from harness.report.capacities_markdown import save_capacities_page
 from harness.report.capacity import Capacity, read_capacities
 from harness.report.matrix import BY_KEY, cell_text, cells_frame, records, runs_frame
 from harness.report.matrix_markdown import matrix_markdown
@@ -264,6 +265,10 @@ def test_capacities_are_read_from_where_they_are_saved(tmp_path: Path) -> None:
         '{"target": "redis", "runtime": "local", "sustained_per_s": 800.0, "like": "rates"}'
     )
     assert read_capacities(tmp_path)["redis", "local"].sustained_per_s == 800
+    page = save_capacities_page(folder).read_text()
+    assert page.index("| redis | local | rates | 800/s |") < page.index(
+        "| redis | local | its own | 90.0/s |"
+    )
     (folder / "x.json").write_text('{"target": "x"}')
     with pytest.raises(UsageError, match=r"x\.json is damaged"):
         read_capacities(tmp_path)
