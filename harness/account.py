@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from harness.facts import Facts
 from harness.ledger.reconcile import merge, reconcile_from
-from harness.ledger.records import Ledger, Records, Told, keys
+from harness.ledger.records import Ledger, Records, Told, keys, of_each
 from harness.ledger.selfproof import Sample
 from harness.ledger.times import Times
 from harness.load.reading import Heads
@@ -49,10 +49,7 @@ class Account:
     @property
     def lost_sent_ns(self) -> npt.NDArray[np.int64]:
         """Return when each lost event was sent, in the ledger's order."""
-        intents, ids = self.told_of_lost.intents, keys(self.ledger.lost)
-        order = np.argsort(keys(intents), kind="stable")
-        at = np.searchsorted(keys(intents), ids, sorter=order)
-        return np.asarray(intents["sent_ns"][order[at]], np.int64)
+        return of_each(self.told_of_lost.intents, "sent_ns", self.ledger.lost)
 
 
 @contextmanager
@@ -85,9 +82,14 @@ def open_account(folder: Path, facts: Facts, *, collected: bool) -> Iterator[Acc
             intents.append(_of(part.told.intents, ledgers[-1].lost))
             outcomes.append(_of(part.told.outcomes, ledgers[-1].lost))
             largest = max(largest, len(part.told.intents))
-        told_of_lost = Told(np.concatenate(intents), np.concatenate(outcomes))
         yield Account(
-            *(parts.heads, collected, merge(ledgers), times, told_of_lost, sample, largest)
+            heads=parts.heads,
+            collected=collected,
+            ledger=merge(ledgers),
+            times=times,
+            told_of_lost=Told(np.concatenate(intents), np.concatenate(outcomes)),
+            sample=sample,
+            judged_at_once=largest,
         )
 
 

@@ -209,7 +209,7 @@ class Observed:
         choices: the settings that are words, those of its servers as ``redis.appendfsync``.
         services: the servers that the target uses.
         start_s: seconds that the target took to start at first; None when not known.
-        restart_s: how much longer than that a restart may take on the runtime.
+        restart_s: how much longer than that a restart may take, as the runtime says.
         held_s: seconds between the fault's injection and the end of its healing.
         parameters: the numbers that the fault was given.
         struck: the fault hit the target; a limit that it survived did not.
@@ -228,7 +228,7 @@ class Observed:
     held_s: float | None = None
     struck: bool = True
     parameters: Mapping[str, float] = field(default_factory=dict)
-    restart_s: float = 1.5
+    restart_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ its folder.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +39,8 @@ class Part:
     Attributes:
         first: the first of them.
         told: what they were told.
-        held: what the target holds of them; rows that nobody sent are in the first part. It
-            is empty where nothing was collected.
+        held: what the target holds of them; rows that nobody sent are in one of the parts.
+            It is empty where nothing was collected.
     """
 
     first: int
@@ -61,11 +61,12 @@ class Parts:
     heads: Heads
     producers: int
     keep: Keep
-    _parts: Sequence[Callable[[], Part]]
+    _count: int
+    _read: Callable[[int], Part]
 
     def __iter__(self) -> Iterator[Part]:
         """Read the parts one after the other, as often as needed."""
-        return (read() for read in self._parts)
+        return map(self._read, range(self._count))
 
 
 @contextmanager
@@ -115,7 +116,7 @@ class _Source:
             self._held(held.rows, held.dead_lettered, held.pending),
         )
         producers = int(journals.intents["producer"].max()) + 1 if journals.events else 0
-        return Parts(journals, producers, in_memory, [lambda: part])
+        return Parts(journals, producers, in_memory, 1, lambda _: part)
 
     def _held(self, rows: Records, dead_lettered: Records, pending: Records) -> Held:
         return Held(rows, dead_lettered, pending, self.hashes, self.positions)
@@ -123,7 +124,7 @@ class _Source:
     def dealt(self, spill: Spill) -> Parts:
         counts = _Counts()
         heads = scan_journals(self.folder, counts.take)
-        firsts = _firsts(counts.of_each())
+        firsts = _firsts(counts.of_each)
         sent, told = _Deal(firsts, spill, INTENT), _Deal(firsts, spill, OUTCOME)
 
         def take(intents: Records, outcomes: Records) -> None:
@@ -140,8 +141,7 @@ class _Source:
                 self._held(*(array.of(number) for array in held)),
             )
 
-        reads = [lambda number=number: part(number) for number in range(len(firsts))]
-        return Parts(heads, len(counts.of_each()), spill.keep, reads)
+        return Parts(heads, len(counts.of_each), spill.keep, len(firsts), part)
 
     def _dealt_array(self, name: str, firsts: _Numbers, spill: Spill) -> _Deal:
         deal = _Deal(firsts, spill, _DTYPES[name])
@@ -154,10 +154,10 @@ class _Source:
 
 
 class _Counts:
-    """How many events each producer sent."""
+    """Counts how many events each producer sent, in ``of_each``."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros(0, np.int64)
+        self.of_each: _Numbers = np.zeros(0, np.int64)
         self._events = 0
 
     def take(self, intents: Records, outcomes: Records) -> None:
@@ -169,12 +169,9 @@ class _Counts:
         producers = intents["producer"]
         most = int(producers.max()) + 1
         check_dense(most, self._events, "producers")
-        if most > len(self._counts):
-            self._counts = np.pad(self._counts, (0, most - len(self._counts)))
-        self._counts += np.bincount(producers, minlength=len(self._counts))
-
-    def of_each(self) -> _Numbers:
-        return self._counts
+        if most > len(self.of_each):
+            self.of_each = np.pad(self.of_each, (0, most - len(self.of_each)))
+        self.of_each += np.bincount(producers, minlength=len(self.of_each))
 
 
 def _firsts(counts: _Numbers) -> _Numbers:

@@ -104,3 +104,17 @@ def keys(ids: Records) -> npt.NDArray[np.uint64]:
     """Return one number for each id; sequences of a run stay far below 2**40."""
     producers = ids["producer"].astype(np.uint64)
     return (producers << np.uint64(40)) ^ ids["sequence"].astype(np.uint64)
+
+
+def of_each(records: Records, name: str, ids: Records) -> npt.NDArray[np.int64]:
+    """Return a time of each id, of the first record that is its; every id has one.
+
+    Args:
+        records: intents, outcomes or rows, in any order.
+        name: of their field.
+        ids: anything with ``producer`` and ``sequence``.
+    """
+    own = keys(records)
+    order = np.argsort(own, kind="stable")
+    at = np.searchsorted(own, keys(ids), sorter=order)
+    return np.asarray(records[name][order[at]], np.int64)

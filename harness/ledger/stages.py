@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import LedgerError
-from harness.ledger.records import Ledger, Records, Told, keys
+from harness.ledger.records import Ledger, Records, Told, keys, of_each
 from harness.model import Status
 
 MAGIC = b"LOSSMRK1"
@@ -320,9 +320,9 @@ def lost_events(
         return lost
     for name in ("producer", "sequence"):
         lost[name] = ledger.lost[name]
-    lost["sent_ns"] = _times(told.intents, "sent_ns", ledger.lost)
+    lost["sent_ns"] = of_each(told.intents, "sent_ns", ledger.lost)
     acked = told.outcomes[told.outcomes["status"] == Status.ACKED]
-    lost["acked_ns"] = _times(acked, "done_ns", ledger.lost)
+    lost["acked_ns"] = of_each(acked, "done_ns", ledger.lost)
     lost["died"], lost["marked_ns"] = died_of(ledger.lost, marks)
     lost["when"] = when_lost(lost["sent_ns"], lost["acked_ns"], fault)
     return lost
@@ -354,10 +354,3 @@ def by_time(lost: Records) -> dict[str, int]:
 def _counted(values: npt.NDArray[np.uint8], words: Mapping[int, str]) -> dict[str, int]:
     numbers = np.bincount(values, minlength=max(words) + 1)
     return {words[n]: int(numbers[n]) for n in words if numbers[n]}
-
-
-def _times(records: Records, name: str, ids: Records) -> npt.NDArray[np.int64]:
-    """Return a time of each id, of the first record that is its."""
-    order = np.argsort(keys(records), kind="stable")
-    at = np.searchsorted(keys(records), keys(ids), sorter=order)
-    return np.asarray(records[name][order[at]], np.int64)

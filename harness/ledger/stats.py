@@ -38,13 +38,12 @@ def load_figures(times: Times) -> LoadFigures | None:
     sent = times.sent_ns
     if len(sent) < 2 or sent.first is None or sent.last is None:
         return None
-    lag_ns = times.lag_ns.percentiles([99, 100])
-    lag_p99_ms, lag_max_ms = (round(each / 1e6, 3) for each in lag_ns)
+    (lag_p99_ns,) = times.lag_ns.percentiles([99])
     p50, p99, p999 = _latencies_ms(times.latency_ns)
     return LoadFigures(
         rate_kept_per_s=round((len(sent) - 1) / (max(1, sent.last - sent.first) / 1e9), 2),
-        lag_p99_ms=lag_p99_ms,
-        lag_max_ms=lag_max_ms,
+        lag_p99_ms=round(lag_p99_ns / 1e6, 3),
+        lag_max_ms=round((times.lag_ns.last or 0) / 1e6, 3),
         latency_p50_ms=p50,
         latency_p99_ms=p99,
         latency_p999_ms=p999,

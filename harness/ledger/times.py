@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Self
 
-import numpy as np
-
 from harness.ledger.ascending import Ascending, Keep, Numbers, Sliced, in_memory
-from harness.ledger.records import Records, Told, keys
+from harness.ledger.records import Records, Told, of_each
 from harness.model import Status
 
 
@@ -62,7 +60,7 @@ class Times:
         if not len(outcomes):
             return
         self.last_answer_ns = _later(self.last_answer_ns, int(outcomes["done_ns"].max()))
-        due_ns = _due_ns(told)
+        due_ns = of_each(intents, "scheduled_ns", outcomes)
         acked = outcomes["status"] == Status.ACKED
         if acked.any():
             latency_ns = outcomes["done_ns"][acked] - due_ns[acked]
@@ -79,14 +77,6 @@ class Times:
     def yeses(self) -> Iterator[tuple[Numbers, Numbers]]:
         """Yield due times and latencies of the acked events, those of some at a time."""
         return ((due_ns[:], latency_ns[:]) for due_ns, latency_ns in self._yeses)
-
-
-def _due_ns(told: Told) -> Numbers:
-    """Return when the event of each outcome was due."""
-    sent = keys(told.intents)
-    order = np.argsort(sent, kind="stable")
-    at = np.searchsorted(sent, keys(told.outcomes), sorter=order)
-    return np.asarray(told.intents["scheduled_ns"][order[at]], np.int64)
 
 
 def _earlier(one: int | None, other: int) -> int:

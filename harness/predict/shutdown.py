@@ -41,7 +41,7 @@ class Stop:
     works_s: float
     pre_stop_s: float = 0.0
     start_s: float | None = None
-    restart_s: float = 1.5
+    restart_s: float = 0.0
 
     @property
     def held(self) -> int:

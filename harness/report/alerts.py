@@ -124,7 +124,9 @@ def alerts_told(folder: Path, result: Result) -> list[str]:
     monitoring = read_monitoring(folder)
     if monitoring is None:
         return []
-    since = moment(Facts.load(folder), first_due_ns(folder))
+    facts = Facts.load(folder)
+    # The journals are read only where no fault came.
+    since = moment(facts, None) or moment(facts, first_due_ns(folder))
     lines = rule_lines(monitoring, read_alerts(folder), result, since)
     told = [clock_told(monitoring)]
     told += [
