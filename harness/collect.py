@@ -1,4 +1,4 @@
-"""Reads what a target persisted, around every proxy, into arrays."""
+"""Reads what a target persisted, around every proxy, into arrays on the disk."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from psycopg import sql
 from harness import npy
 from harness.copying import Integers, copy_integers
 from harness.errors import CollectError, UsageError
-from harness.ledger.collected import Collected
 from harness.ledger.records import PAIR, ROW, Records
 from harness.target import Persisted
 
@@ -178,60 +178,33 @@ class Auditor:
             raise CollectError(f"what was persisted cannot be read: {_one_line(error)}") from None
         return int(str(row[0])) if row else 0
 
-    def collect(self) -> Collected:
-        """Read all rows.
-
-        Raises:
-            CollectError: the database died or a query failed.
-        """
-        columns = self._columns()
-        table = self._copy(self._persisted.query, _row_fields(columns))
-        return self._with_pairs(_rows_of(table, times=columns.persisted_at))
-
     def save(self, folder: Path) -> None:
-        """Read all rows into a run's folder, as ``Collected.save`` would write them.
+        """Read all that is persisted into a run's folder, where ``Collected.load`` finds it.
 
-        A part of the rows is in memory at a time; nothing is judged in between.
+        A part of it is in memory at a time.
 
         Raises:
-            CollectError: the database died, a query failed, or the rows cannot be written.
+            CollectError: the database died, a query failed, or the disk is full.
         """
-        columns, path = self._columns(), folder / "rows.npy"
-        with npy.Growing(path, ROW) as rows:
-
-            def keep(table: Integers) -> None:
-                try:
-                    rows.add(_rows_of(table, times=columns.persisted_at))
-                except OSError as error:
-                    # Not to be taken for one of the connection.
-                    raise CollectError(f"{path} cannot be written: {error.strerror}") from None
-
-            self._copy(self._persisted.query, _row_fields(columns), keep)
-        self._with_pairs(np.empty(0, ROW)).save(folder, but=("rows",))
-
-    def _columns(self) -> Columns:
-        with self._reading() as connection:
-            return _columns(connection, self._persisted.query, "persisted.query")
-
-    def _with_pairs(self, rows: Records) -> Collected:
         persisted = self._persisted
-        dead_lettered = [self._copy_pairs(persisted.dead_letter_query), self._pairs_of_file()]
-        return Collected(
-            rows, np.concatenate(dead_lettered), self._copy_pairs(persisted.pending_query)
-        )
+        with self._reading() as connection:
+            columns = _columns(connection, persisted.query, "persisted.query")
+        with npy.Growing(folder / "rows.npy", ROW) as rows:
+            convert = partial(_rows_of, times=columns.persisted_at)
+            self._copy(persisted.query, _row_fields(columns), _into(rows, convert))
+        with npy.Growing(folder / "dead_lettered.npy", PAIR) as dead_lettered:
+            self._copy_pairs(persisted.dead_letter_query, dead_lettered)
+            dead_lettered.add(self._pairs_of_file())
+        with npy.Growing(folder / "pending.npy", PAIR) as pending:
+            self._copy_pairs(persisted.pending_query, pending)
 
-    def _copy_pairs(self, query: str | None) -> Records:
-        if query is None:
-            return np.empty(0, PAIR)
-        return _pairs_of(self._copy(query, (_integer("producer"), _integer("sequence"))))
+    def _copy_pairs(self, query: str | None, array: npy.Growing) -> None:
+        if query is not None:
+            fields = (_integer("producer"), _integer("sequence"))
+            self._copy(query, fields, _into(array, _pairs_of))
 
-    def _copy(
-        self,
-        query: str,
-        fields: tuple[str, ...],
-        sink: Callable[[Integers], None] | None = None,
-    ) -> Integers:
-        """Return the fields of all rows as an array of shape (rows, fields), or fill a sink."""
+    def _copy(self, query: str, fields: tuple[str, ...], sink: Callable[[Integers], None]) -> None:
+        """Give the fields of all rows to a sink, as arrays of shape (rows, fields)."""
         statement = sql.SQL(
             "copy (select {fields} from ({query}) as persisted) to stdout (format binary)"
         ).format(fields=sql.SQL(", ".join(fields)), query=_raw(query))
@@ -239,7 +212,7 @@ class Auditor:
         connection = self._reading(statement_ms=0)
         try:
             text = statement.as_bytes(connection)
-            return copy_integers(connection, text, len(fields), _FOREIGN, sink)
+            copy_integers(connection, text, len(fields), _FOREIGN, sink)
         except (psycopg.Error, OSError) as error:
             raise CollectError(f"what was persisted cannot be read: {_one_line(error)}") from None
         finally:
@@ -336,6 +309,19 @@ def _columns(connection: psycopg.Connection[tuple[object, ...]], query: str, whe
                 f"{where} must return the column {needed!r}; it returns {', '.join(sorted(names))}"
             )
     return Columns("payload_hash" in names, "position" in names, "persisted_at" in names)
+
+
+def _into(array: npy.Growing, convert: Callable[[Integers], Records]) -> Callable[[Integers], None]:
+    """Return a sink that appends what it is given to an array, converted."""
+
+    def keep(table: Integers) -> None:
+        try:
+            array.add(convert(table))
+        except OSError as error:
+            # Not to be taken for one of the connection.
+            raise CollectError(f"{array.path} cannot be written: {error.strerror}") from None
+
+    return keep
 
 
 def _row_fields(columns: Columns) -> tuple[str, ...]:

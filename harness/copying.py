@@ -1,4 +1,4 @@
-"""Reads the rows of a COPY from PostgreSQL at the speed of the network, into an array.
+"""Reads the rows of a COPY from PostgreSQL at the speed of the network, into arrays.
 
 Client libraries hand a COPY over row by row, and that takes several times as long as the
 server needs for it. Here libpq connects and proves who it is; then the statement's answer is
@@ -33,7 +33,6 @@ from harness.errors import CollectError
 SILENT_S = 120.0
 # A few of the server's own buffers, and still in the processor's cache.
 _BUFFER_BYTES = 1 << 20
-_FIRST_ROWS = 4096
 _PART_ROWS = 1 << 16
 # Rows that are compared at once after an odd one; each time that all are alike, twice as many.
 _FEW = 64
@@ -52,17 +51,17 @@ def copy_integers(
     statement: bytes,
     width: int,
     null: int,
-    sink: Callable[[Integers], None] | None = None,
-) -> Integers:
-    """Return what ``COPY ... TO STDOUT (FORMAT binary)`` gives, as an array (rows, fields).
+    sink: Callable[[Integers], None],
+) -> None:
+    """Read what ``COPY ... TO STDOUT (FORMAT binary)`` gives, as arrays (rows, fields).
 
     Args:
         connection: idle, and used for nothing else afterwards.
         statement: its fields are all of a type that is eight bytes long.
         width: how many fields there are.
         null: what stands for NULL.
-        sink: gets the rows a part at a time, as an array that is used again; then none are
-            returned.
+        sink: gets the rows in the order in which they come, a part at a time, as an array
+            that is used again.
 
     Raises:
         CollectError: the server reports an error or breaks off; or what it sends are not
@@ -74,7 +73,7 @@ def copy_integers(
         _through_libpq(connection, statement, rows)
     else:
         _off_the_wire(connection.pgconn, statement, rows)
-    return rows.all()
+    rows.end()
 
 
 def _through_libpq(
@@ -96,16 +95,16 @@ def _off_the_wire(pgconn: pq.abc.PGconn, statement: bytes, rows: _Rows) -> None:
 
 
 class _Rows:
-    """Rows as they come, in one array that grows where it lies, or is emptied into a sink."""
+    """Rows as they come, in one array that is emptied into a sink."""
 
-    def __init__(self, width: int, null: int, sink: Callable[[Integers], None] | None) -> None:
+    def __init__(self, width: int, null: int, sink: Callable[[Integers], None]) -> None:
         self._sink = sink
         self.width = width
         self.begun = False
         self._ended = False
         self._null = null
         self._count = 0
-        self._table = np.empty((_FIRST_ROWS, width), np.int64)
+        self._table = np.empty((_PART_ROWS, width), np.int64)
 
     def message_of_a_row(self) -> np.dtype[np.void]:
         """Return what the message of a row without NULL looks like."""
@@ -115,15 +114,16 @@ class _Rows:
 
     def add(self, values: npt.NDArray[Any]) -> None:
         """Take rows that were read together, shape (rows, fields)."""
-        end = self._count + len(values)
-        if self._sink is not None and end > _PART_ROWS:
-            self._sink(self._table[: self._count])
-            self._count, end = 0, len(values)
-        if end > len(self._table):
-            # The kernel moves pages, not bytes; nothing else refers to them.
-            self._table.resize((max(end, 2 * len(self._table)), self.width), refcheck=False)
-        self._table[self._count : end] = values
-        self._count = end
+        for begin in range(0, len(values), _PART_ROWS):
+            part = values[begin : begin + _PART_ROWS]
+            if self._count + len(part) > len(self._table):
+                self._empty()
+            self._table[self._count : self._count + len(part)] = part
+            self._count += len(part)
+
+    def _empty(self) -> None:
+        self._sink(self._table[: self._count])
+        self._count = 0
 
     def add_message(self, content: bytes) -> None:
         """Take the content of one CopyData message: a row, after the header, or the trailer."""
@@ -137,19 +137,15 @@ class _Rows:
         elif content:
             self.add(np.array([self._row(content)], np.int64))
 
-    def all(self) -> Integers:
-        """Return the rows that no sink took, in the order in which they came.
+    def end(self) -> None:
+        """Give the last rows to the sink.
 
         Raises:
             CollectError: the trailer has not come.
         """
         if not self._ended:
             raise CollectError("the database's answer to COPY broke off before its end")
-        if self._sink is not None:
-            self._sink(self._table[: self._count])
-            self._count = 0
-        self._table.resize((self._count, self.width), refcheck=False)
-        return self._table
+        self._empty()
 
     def _row(self, content: bytes) -> list[int]:
         (count,) = struct.unpack_from(">h", content)

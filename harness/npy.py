@@ -29,6 +29,7 @@ class Growing:
     """
 
     def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        self.path = path
         self._file: BinaryIO = path.open("wb")
         self._dtype = dtype
         self._count = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -28,9 +27,9 @@ class Collected:
     dead_lettered: npt.NDArray[np.void]
     pending: npt.NDArray[np.void]
 
-    def save(self, folder: Path, but: Collection[str] = ()) -> None:
-        """Write each array as ``NAME.npy``, but for those that are there already."""
-        for name in set(ARRAYS) - set(but):
+    def save(self, folder: Path) -> None:
+        """Write each array as ``NAME.npy``."""
+        for name in ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -67,11 +68,17 @@ def _auditor(postgres: Server, query: str = QUERY) -> Auditor:
     return Auditor(postgres.url, Persisted(database=postgres.url, query=query))
 
 
+def _collected(auditor: Auditor) -> Collected:
+    with tempfile.TemporaryDirectory() as folder:
+        auditor.save(Path(folder))
+        return Collected.load(Path(folder))
+
+
 def _ledger(postgres: Server) -> Ledger:
     auditor = _auditor(postgres)
     columns = auditor.check()
     assert columns == Columns(payload_hash=True, position=True, persisted_at=True)
-    collected = auditor.collect()
+    collected = _collected(auditor)
     held = Held(collected.rows, collected.dead_lettered, collected.pending)
     return reconcile(Told(*_told()), held)
 
@@ -91,7 +98,7 @@ def test_an_untouched_table_reconciles_to_nothing_but_delivered(postgres: Server
 def test_what_is_saved_a_part_at_a_time_is_what_is_collected(
     postgres: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    collected = _auditor(postgres).collect()
+    collected = _collected(_auditor(postgres))
     monkeypatch.setattr(copying, "_PART_ROWS", 7)
     _auditor(postgres).save(tmp_path)
     saved = Collected.load(tmp_path)
@@ -172,7 +179,7 @@ def test_what_was_done_by_hand_is_reported_exactly(
 
 def test_rows_come_in_with_their_times(postgres: Server, database: object) -> None:
     del database
-    rows = _auditor(postgres).collect().rows
+    rows = _collected(_auditor(postgres)).rows
     assert len(rows) == EVENTS
     age_s = time.time() - rows["persisted_ns"].astype(float) / 1e9
     assert (age_s >= -1).all()
@@ -215,7 +222,7 @@ def test_reads_never_settle_while_rows_come(
 def test_a_query_without_the_optional_columns_says_so(postgres: Server) -> None:
     auditor = _auditor(postgres, "select producer, sequence from handmade;")
     assert auditor.check() == Columns(payload_hash=False, position=False, persisted_at=False)
-    assert len(auditor.collect().rows) == EVENTS
+    assert len(_collected(auditor).rows) == EVENTS
 
 
 @pytest.mark.usefixtures("database")
@@ -241,7 +248,7 @@ def test_an_id_with_markup_in_it_is_an_error_of_one_line(postgres: Server) -> No
     markup = "<script>alert(1)</script>\n::error::"
     query = f"select '{markup}'::text as producer, sequence from handmade"
     with pytest.raises(CollectError, match="invalid input syntax for type bigint") as caught:
-        _auditor(postgres, query).collect()
+        _collected(_auditor(postgres, query))
     assert "<script>" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -252,14 +259,14 @@ def test_a_database_that_is_away_is_an_error_not_an_empty_result(postgres: Serve
     with pytest.raises(UsageError, match="cannot be reached"):
         auditor.check()
     with pytest.raises(CollectError, match="the database is away"):
-        auditor.collect()
+        _collected(auditor)
 
 
 def test_an_empty_table_is_read_as_no_rows(
     postgres: Server, database: psycopg.Connection[tuple[object, ...]]
 ) -> None:
     database.execute("delete from handmade")
-    assert len(_auditor(postgres).collect().rows) == 0
+    assert len(_collected(_auditor(postgres)).rows) == 0
     ledger = _ledger(postgres)
     assert ledger.counts.lost == EVENTS
 
@@ -272,7 +279,7 @@ def test_rows_with_nulls_and_texts_are_read_beside_the_others(
     database.execute("update handmade set persisted_at = null where sequence % 5 = 0")
     database.execute("update handmade set persisted_at = 'infinity' where sequence = 7")
     query = QUERY.replace("select producer", "select producer::bigint as producer")
-    rows = _auditor(postgres, query).collect().rows
+    rows = _collected(_auditor(postgres, query)).rows
     assert len(rows) == EVENTS
     assert (rows["producer"][rows["sequence"] % 3 == 0] == -1).all()
     assert (rows["producer"][rows["sequence"] % 3 != 0] >= 0).all()
@@ -285,7 +292,7 @@ def test_more_rows_than_any_buffer_come_in_whole_and_in_order(postgres: Server) 
         "select n % 8 as producer, n / 8 as sequence, n as position, "
         "n::bigint * 7919 as payload_hash from generate_series(0, 299999) as n"
     )
-    rows = _auditor(postgres, query).collect().rows
+    rows = _collected(_auditor(postgres, query)).rows
     n = np.arange(300_000)
     assert (rows["position"] == n).all()
     assert (rows["producer"] == n % 8).all()
@@ -297,7 +304,7 @@ def test_more_rows_than_any_buffer_come_in_whole_and_in_order(postgres: Server) 
 def test_a_query_that_fails_on_its_way_is_an_error(postgres: Server) -> None:
     query = "select n as producer, 1 / (5000 - n) as sequence from generate_series(0, 9000) as n"
     with pytest.raises(CollectError, match="cannot be read: division by zero"):
-        _auditor(postgres, query).collect()
+        _collected(_auditor(postgres, query))
 
 
 def test_a_database_that_dies_in_the_middle_is_an_error(
@@ -315,5 +322,5 @@ def test_a_database_that_dies_in_the_middle_is_an_error(
     ending = threading.Thread(target=terminate)
     ending.start()
     with pytest.raises(CollectError, match="cannot be read: terminating connection"):
-        _auditor(postgres, query).collect()
+        _collected(_auditor(postgres, query))
     ending.join()

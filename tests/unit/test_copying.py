@@ -47,7 +47,8 @@ def _answer(rows: list[Row], between: bytes = b"") -> bytes:
 
 def _read(parts: list[bytes]) -> np.ndarray:
     ours, theirs = socket.socketpair()
-    rows = _Rows(WIDTH, NULL, None)
+    tables: list[np.ndarray] = []
+    rows = _Rows(WIDTH, NULL, lambda table: tables.append(table.copy()))
     with ours:
         ours.settimeout(10)
         sender = threading.Thread(target=_send, args=(theirs, parts))
@@ -56,7 +57,8 @@ def _read(parts: list[bytes]) -> np.ndarray:
             _Stream(ours, rows).read()
         finally:
             sender.join()
-    return rows.all()
+    rows.end()
+    return np.concatenate(tables)
 
 
 def _send(wire: socket.socket, parts: list[bytes]) -> None:
