@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.catalogue import Catalogue
 from harness.commands._shared import runtime_named
 from harness.narrator import Silent
-from harness.ownership import Owner
 from harness.probe import HealthProbe
 from harness.runtime import Order, RunningSite
-from harness.runtimes._state import state_folder
-from harness.runtimes.local import LocalSite
+from harness.runtimes._local_servers import LocalServers
+from harness.runtimes._server_set import lend
 from harness.services import discover
 from harness.services.toxiproxy import Proxies
 from harness.target import Http, Target
@@ -35,15 +33,10 @@ def serving(*names: str) -> Iterator[Mapping[str, Mapping[str, str]]]:
             "persisted": {"database": names[0], "query": "select 1"},
         }
     )
-    owner = Owner.this_process(f"bench-{time.time_ns()}")
-    with ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lossmeter-bench-"))
-        state = state_folder(owner, "local")
-        stack.callback(shutil.rmtree, state, ignore_errors=True)
-        site = LocalSite(_order(owner.run_id, target, Path(folder), {}), owner, state)
-        stack.callback(site.close)
-        site.start_servers()
-        yield {name: site.endpoints[name].direct for name in names}
+    with tempfile.TemporaryDirectory(prefix="lossmeter-bench-") as folder:
+        order = _order(f"bench-{time.time_ns()}", target, Path(folder), {})
+        with lend(order, "local", LocalServers) as servers:
+            yield {name: servers.endpoints[name].direct for name in names}
 
 
 @contextmanager

@@ -10,13 +10,15 @@ from harness.errors import UsageError
 from harness.plugins import unknown
 from harness.runtime import Runtime
 from harness.service import Service
-from harness.site import AtServers, Fault, Rolling
+from harness.site import AtServers, DiskFillable, Fault, PowerCut, Rolling, ServersKillable
 from harness.target import Target
 
 PROXY = "toxiproxy"
 
 # Faults after which a server does not answer until they are healed.
 TAKE_AWAY = frozenset({"server-kill", "proxy-down", "partition", "power-loss"})
+
+STRIKES: frozenset[type] = frozenset({ServersKillable, PowerCut, DiskFillable})
 
 
 def check(cell: Cell, runtime: Runtime) -> str | None:
@@ -115,3 +117,9 @@ def disks_of(cell: Cell) -> frozenset[str]:
     faults = map(build_fault, cell.variant.faults)
     hit = [f.servers for f in faults if isinstance(f, AtServers) and f.way == "disk"]
     return frozenset(cell.target.services) & {name for names in hit for name in names}
+
+
+def strikes_servers(cell: Cell) -> bool:
+    """Return whether a fault of a cell strikes servers themselves, not only the way to them."""
+    needs = {need for fault in map(build_fault, cell.variant.faults) for need in fault.needs}
+    return bool(needs & STRIKES)

@@ -45,8 +45,10 @@ def packages() -> dict[str, str]:
     return found
 
 
-def save_environment(folder: Path, facts: Facts, cell: Cell, versions: Mapping[str, str]) -> None:
-    """Write ``environment.json``."""
+def save_environment(
+    folder: Path, facts: Facts, cell: Cell, versions: Mapping[str, str], served: int
+) -> None:
+    """Write ``environment.json``; ``served`` counts the runs that the servers had served."""
     start = cell.target.start
     settings = (start.environment if start else {}) | cell.environment()
     record = {
@@ -55,6 +57,7 @@ def save_environment(folder: Path, facts: Facts, cell: Cell, versions: Mapping[s
         "machine": machine(),
         "packages": packages(),
         "servers": dict(versions),
+        "servers_served_before": served,
         "settings": without_secrets(settings),
         "target": cell.target.model_dump(
             mode="json", exclude={"start": True, "container": {"build"}, "persisted": {"database"}}

@@ -9,10 +9,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypedDict
 from urllib.parse import urlsplit
 
 from harness import open_files
-from harness.admission import PROXY, disks_of, services_of
+from harness.admission import PROXY, disks_of, services_of, strikes_servers
 from harness.catalogue import Cell
 from harness.collect import Auditor
 from harness.conduct import LOOK_EVERY_S, Conductor, Counters
@@ -40,6 +41,7 @@ from harness.result import Result
 from harness.runtime import HelperProcess, LoadInPods, Order, RunningSite, Runtime, in_service
 from harness.service import Service
 from harness.services.toxiproxy import Proxies
+from harness.shelf import Shelf
 from harness.site import Startable
 
 LOAD_START_WITHIN_S = 20.0
@@ -61,6 +63,7 @@ class Ask:
         root_seed: what the seed was derived from; None when from nothing.
         repeat: the number of the run among repeats of the same.
         watch: what watches the run as its owners would; None for nothing.
+        shelf: keeps servers between this run and others; None for servers of its own.
     """
 
     cell: Cell
@@ -71,6 +74,7 @@ class Ask:
     root_seed: int | None = None
     repeat: int = 0
     watch: Watch | None = None
+    shelf: Shelf | None = None
 
 
 def run(ask: Ask) -> Result:
@@ -169,7 +173,9 @@ class _Story:
         order = self._order()
         with self._timed("set_up"):
             self.site = stack.enter_context(self.ask.runtime.open(order))
-            save_environment(self.folder, self.facts, self.ask.cell, self.site.versions)
+            save_environment(
+                self.folder, self.facts, self.ask.cell, self.site.versions, self.site.served
+            )
             self.probe.watch(self.site.base_urls)
             stack.enter_context(self.probe)
             if isinstance(self.site, Startable) and self.ask.cell.target.attach is None:
@@ -233,6 +239,8 @@ class _Story:
             proxy=self.services.get(PROXY),
             proxy_control=_proxies,
             settings=self.ask.cell.environment(),
+            # What kills a server meets one that has not served another run.
+            shelf=None if strikes_servers(self.ask.cell) else self.ask.shelf,
             probe=self._new_probe,
             say=self.ask.narrator.say,
         )
@@ -460,7 +468,12 @@ def _numbers(variant: Variant) -> dict[str, float]:
     return {name: float(v) for name, v in parameters.items() if not isinstance(v, str)}
 
 
-def _graces(variant: Variant) -> dict[str, float]:
+class _Graces(TypedDict, total=False):
+    grace_s: float
+    pre_stop_s: float
+
+
+def _graces(variant: Variant) -> _Graces:
     """Return the longest grace and preStop that a fault of the variant asks the runtime for."""
     told = [_grace(fault) for fault in variant.faults if "grace_s" in fault.parameters]
     if not told:

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from harness.model import Address
 from harness.service import Service
+from harness.shelf import Shelf
 from harness.site import Probe, ProxyControl, Site
 from harness.target import Target
 
@@ -33,6 +34,8 @@ class Order:
             grace of the run's own faults, if they have one.
         pre_stop_s: seconds of it before SIGTERM, likewise.
         load_pods: how many load processes will run as pods; 0 when the load comes from here.
+        shelf: keeps servers from run to run; None where these must be its own. A runtime that
+            cannot keep them takes it for None.
         probe: builds the health probe for a base URL.
         say: called with one short line per step.
     """
@@ -52,6 +55,7 @@ class Order:
     grace_s: float = 30.0
     pre_stop_s: float = 0.0
     load_pods: int = 0
+    shelf: Shelf | None = None
 
 
 def in_service(folder: Path) -> Path:
@@ -78,6 +82,9 @@ class RunningSite(Site, Protocol):
 
     versions: Mapping[str, str]
     """Name and version of each server that runs, by its name; and of the engine."""
+
+    served: int
+    """Runs that its servers had served before, were emptied, and found as when new."""
 
     base_urls: Sequence[str]
     """Where each instance of the target is found; ``base_url`` is the first."""

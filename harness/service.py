@@ -5,12 +5,18 @@ A service is one file in ``services/``; a runtime starts it without knowing whic
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from harness.errors import ServiceError
 from harness.model import Address
+
+TOLD = 3
+# One that stood still for a moment, on a busy machine, may have to find itself again.
+ANSWERS_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +161,51 @@ class Service(Protocol):
     def ready(self, slot: Slot) -> bool:
         """Ask the server itself whether it serves; return False while it does not."""
 
+    def reset(self, slot: Slot) -> None:
+        """Remove all that a run left in it, and end what a run's clients left open.
+
+        Raises:
+            ServiceError: it does not answer, or would not let go of something.
+        """
+
+    def contents(self, slot: Slot) -> frozenset[str]:
+        """Describe all that a run could leave in it, one line for each thing.
+
+        A server that was emptied says exactly what it said when it was new.
+
+        Raises:
+            ServiceError: it does not answer.
+        """
+
     def variables(self, slot: Slot, address: Address) -> dict[str, str]:
         """Return what a target file may interpolate, for a client at ``address``.
 
         Always ``host``, ``port``, ``address`` and ``password``; ``url`` where the
         server has a customary one.
         """
+
+
+def renew(service: Service, slot: Slot, as_new: frozenset[str]) -> None:
+    """Empty a server that has served a run, and make sure of it.
+
+    Args:
+        service: the server.
+        slot: its place.
+        as_new: its contents when it was new.
+
+    Raises:
+        ServiceError: something is left, or missing, or it does not answer.
+    """
+    deadline = time.monotonic() + ANSWERS_WITHIN_S
+    while not service.ready(slot):
+        if time.monotonic() > deadline:
+            raise ServiceError(f"{service.name} does not serve any more")
+        time.sleep(0.05)
+    service.reset(slot)
+    now = service.contents(slot)
+    differing = [f"still has {line}" for line in sorted(now - as_new)]
+    differing += [f"has no {line}" for line in sorted(as_new - now)]
+    if differing:
+        more = len(differing) - TOLD
+        told = ", ".join(differing[:TOLD]) + (f" and {more} more" if more > 0 else "")
+        raise ServiceError(f"{service.name}, emptied, is not as when it was new: it {told}")

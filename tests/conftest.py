@@ -16,11 +16,10 @@ import pytest
 from hypothesis import settings
 
 from harness.narrator import Silent
-from harness.ownership import Owner
 from harness.probe import HealthProbe
 from harness.runtime import Order
-from harness.runtimes._state import state_folder
-from harness.runtimes.local import LocalSite
+from harness.runtimes._local_servers import LocalServers
+from harness.runtimes._server_set import lend
 from harness.services import discover
 from harness.services.toxiproxy import Proxies
 from harness.target import Http, Target
@@ -60,9 +59,8 @@ def _serve(name: str, folder: Path) -> Iterator[Server]:
             "persisted": {"database": name, "query": "select 1"},
         }
     )
-    owner = Owner.this_process(f"test-{name}")
     order = Order(
-        run_id=owner.run_id,
+        run_id=f"test-{name}",
         folder=folder,
         target=target,
         services=[service],
@@ -72,17 +70,11 @@ def _serve(name: str, folder: Path) -> Iterator[Server]:
         probe=lambda url: HealthProbe(url, Http(), folder / "probe.jsonl"),
         say=Silent().say,
     )
-    state = state_folder(owner, "local")
-    site = LocalSite(order, owner, state)
-    try:
-        site.start_servers()
-        direct = site.endpoints[name].direct
+    with lend(order, "local", LocalServers) as servers:
+        direct = servers.endpoints[name].direct
         yield Server(
             direct["address"], direct["password"], direct.get("username", ""), direct.get("url", "")
         )
-    finally:
-        site.close()
-        shutil.rmtree(state, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

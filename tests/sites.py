@@ -19,6 +19,7 @@ from harness.probe import HealthProbe
 from harness.runtime import Order, RunningSite, Runtime
 from harness.services import discover
 from harness.services.toxiproxy import Proxies
+from harness.shelf import Shelf
 from harness.target import Target
 
 SERVES_WITHIN_S = 2.0
@@ -91,6 +92,8 @@ def up_on(  # noqa: PLR0913 - what an order is made of
     instances: int = 1,
     grace_s: float = 30.0,
     pre_stop_s: float = 0.0,
+    shelf: Shelf | None = None,
+    say: Callable[[str], None] | None = None,
     **settings: str,
 ) -> Iterator[Up]:
     """Bring up a target on a runtime, some of its servers on disks that can lose power."""
@@ -110,11 +113,12 @@ def up_on(  # noqa: PLR0913 - what an order is made of
         proxy_control=Proxies,
         settings={"DISPATCHER_HANDLER__TIME_S": "0.01", **settings},
         probe=probe_for,
-        say=Silent().say,
+        say=say or Silent().say,
         disks=disks,
         instances=instances,
         grace_s=grace_s,
         pre_stop_s=pre_stop_s,
+        shelf=shelf,
     )
     with runtime.open(order) as site:
         probes[0].watch(site.base_urls)

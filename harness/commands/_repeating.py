@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.repeats import Sequential, Summary
     from harness.result import Result
     from harness.runtime import Runtime
+    from harness.shelf import Shelf
 
 MOST_RUNS = 1000
 RUNS_UNTIL_DECIDED = 20
@@ -61,6 +62,7 @@ def run_repeatedly(
     test: Sequential | None,
     json_file: Path | None,
     watch: Watch | None = None,
+    shelf: Shelf | None = None,
 ) -> ExitCode:
     """Run each cell several times, show all runs and their summary, return the gravest code."""
     from harness.errors import HarnessError
@@ -72,7 +74,7 @@ def run_repeatedly(
             done: list[Result] = []
             try:
                 until = repeat if test is None else test
-                _repeat(cell, runtime, seed, catalogue, until, done, watch)
+                _repeat(cell, runtime, seed, catalogue, until, done, watch, shelf)
             finally:
                 every += done
                 if done:
@@ -92,6 +94,7 @@ def _repeat(
     until: int | Sequential,
     done: list[Result],
     watch: Watch | None,
+    shelf: Shelf | None,
 ) -> None:
     """Add the runs of one cell to ``done``, each as soon as it is judged."""
     from harness.repeats import Decision, decided
@@ -99,7 +102,7 @@ def _repeat(
     most = until if isinstance(until, int) else until.maximum
     for number in range(most):
         ERR.print(f"[dim]run {number + 1} of {'' if isinstance(until, int) else '≤ '}{most}[/dim]")
-        done += run_all([cell], runtime, seed, catalogue, repeat=number, watch=watch)
+        done += run_all([cell], runtime, seed, catalogue, repeat=number, watch=watch, shelf=shelf)
         if not isinstance(until, int) and decided(done, until) is not Decision.UNDECIDED:
             return
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from harness.commands._shared import ERR, say, shown_path
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from harness.report.console import ConsoleNarrator
     from harness.result import Result
     from harness.runtime import Runtime
+    from harness.shelf import Shelf
 
 
 def runnable(asked: Sequence[Cell], runtime: Runtime) -> tuple[list[Cell], list[Unjudged]]:
@@ -46,6 +49,23 @@ def prepare(runtime: Runtime, cells: Sequence[Cell]) -> None:
     runtime.prepare(list(services.values()), list(targets.values()), say)
 
 
+FreshServers = Annotated[
+    bool,
+    typer.Option(
+        "--fresh-servers",
+        help="Start new servers for each run. Default: what one run leaves unharmed is emptied, "
+        "found to be as when it was new, and serves the next.",
+    ),
+]
+
+
+def shelf_of(fresh_servers: bool) -> Shelf:
+    """Return what keeps servers between runs, or keeps none."""
+    from harness.shelf import KEPT_AT_ONCE, Shelf
+
+    return Shelf(at_once=0 if fresh_servers else KEPT_AT_ONCE)
+
+
 def recover(runtime: Runtime) -> None:
     """Remove what killed runs left on a runtime, and tell it."""
     for line in runtime.recover():
@@ -60,6 +80,7 @@ def run_all(
     *,
     repeat: int = 0,
     watch: Watch | None = None,
+    shelf: Shelf | None = None,
 ) -> Iterator[Result]:
     """Run each cell; an instrument's failure in one does not stop the others.
 
@@ -70,6 +91,7 @@ def run_all(
         catalogue: its folder of runs gets theirs.
         repeat: the number of the run among these.
         watch: what watches each of them; None for nothing.
+        shelf: keeps servers between these runs and others; None for new ones each time.
     """
     from harness.report.alerts import alerts_told
     from harness.report.console import ConsoleNarrator
@@ -83,7 +105,7 @@ def run_all(
         title = f"{place}{cell.name} × {cell.target.name}"
         with ConsoleNarrator(ERR, title) as narrator:
             own = derived(seed, repeat)
-            ask = Ask(cell, runtime, own, catalogue.runs, narrator, seed, repeat, watch)
+            ask = Ask(cell, runtime, own, catalogue.runs, narrator, seed, repeat, watch, shelf)
             result = run_cell(ask)
             narrator.say(f"{result.verdict}: {result.reason}")
             if died := lost_line(result):

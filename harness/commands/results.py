@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands._running import prepare, recover, run_all
+from harness.commands._running import FreshServers, prepare, recover, run_all, shelf_of
 from harness.commands._shared import Targets, run_folder, runtime_named, say
 from harness.commands.compare import save
 from harness.errors import ExitCode, UsageError
@@ -52,6 +52,7 @@ def results(
     within_min: Annotated[
         float, typer.Option(min=0.1, metavar="MINUTES", help="Begin no run after this time.")
     ] = 60.0,
+    fresh_servers: FreshServers = False,
     to: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Where the tables go instead of results/."),
@@ -79,7 +80,7 @@ def results(
         _write(catalogue, folders, Making("harness results"), to)
         return
     begin = time.monotonic()
-    ask = _Ask(catalogue, runtime_named(runtime), seed, 60 * within_min)
+    ask = _Ask(catalogue, runtime_named(runtime), seed, 60 * within_min, fresh_servers)
     cells = _cells(catalogue, catalogue.chosen(experiment or [ALL]), target or [])
     folders, missing = _make(ask, cells)
     if not folders:
@@ -92,6 +93,7 @@ def results(
             *(f"--experiment {name}" for name in experiment or []),
             *(f"--target {name}" for name in target or []),
             f"--runtime {ask.runtime.name} --seed {seed}",
+            *(["--fresh-servers"] if fresh_servers else []),
         ]
     )
     _write(catalogue, folders, Making(command, took_s, missing), to)
@@ -104,6 +106,7 @@ class _Ask:
     runtime: Runtime
     seed: int
     within_s: float
+    fresh_servers: bool
 
 
 def _cells(catalogue: Catalogue, experiments: Sequence[str], targets: Sequence[str]) -> list[Cell]:
@@ -149,13 +152,14 @@ def _make(ask: _Ask, cells: Sequence[Cell]) -> tuple[list[Path], list[str]]:
     recover(ask.runtime)
     begin = time.monotonic()
     folders: list[Path] = []
-    made = run_all(ready, ask.runtime, ask.seed, ask.catalogue)
-    for number in range(len(ready)):
-        if time.monotonic() - begin > ask.within_s:
-            missing += [f"{_named(rest)}: the time was up" for rest in ready[number:]]
-            say(f"the time is up; {len(ready) - number} runs are not made")
-            break
-        folders.append(ask.catalogue.runs / next(made).run_id)
+    with shelf_of(ask.fresh_servers) as shelf:
+        made = run_all(ready, ask.runtime, ask.seed, ask.catalogue, shelf=shelf)
+        for number in range(len(ready)):
+            if time.monotonic() - begin > ask.within_s:
+                missing += [f"{_named(rest)}: the time was up" for rest in ready[number:]]
+                say(f"the time is up; {len(ready) - number} runs are not made")
+                break
+            folders.append(ask.catalogue.runs / next(made).run_id)
     return folders, missing
 
 

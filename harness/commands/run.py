@@ -13,7 +13,14 @@ import typer
 from harness.commands._gating import JunitFile, conclude, fresh, publish
 from harness.commands._monitoring import Factor, Monitored, watching
 from harness.commands._repeating import Repeat, UntilDecided, run_repeatedly, wanted
-from harness.commands._running import prepare, recover, run_all, runnable
+from harness.commands._running import (
+    FreshServers,
+    prepare,
+    recover,
+    run_all,
+    runnable,
+    shelf_of,
+)
 from harness.commands._shared import (
     AllowContext,
     Context,
@@ -86,6 +93,7 @@ def run(
             metavar="N", help="Kubernetes: send the load from so many pods, one journal each."
         ),
     ] = None,
+    fresh_servers: FreshServers = False,
     gate: Annotated[
         bool, typer.Option("--gate", help="Also write JUnit XML, and tell GitHub Actions.")
     ] = False,
@@ -144,6 +152,7 @@ def run(
         json_file=json_file,
         junit=fresh(junit or catalogue.root / "results" / "junit.xml") if gate else None,
         watch=watch,
+        fresh_servers=fresh_servers,
     )
     if left_out := catalogue.left_out(experiment):
         say(f"left out, since it takes long: {', '.join(left_out)}; run it by name")
@@ -152,15 +161,16 @@ def run(
     ready, _ = runnable(ask.cells, ask.runtime)
     prepare(ask.runtime, ready)
     recover(ask.runtime)
-    raise typer.Exit(
-        run_repeatedly(
+    with shelf_of(fresh_servers) as shelf:
+        code = run_repeatedly(
             *(ready, ask.runtime, ask.seed, catalogue),
             repeat=repeat or 1,
             test=wanted(repeat, until_decided),
             json_file=json_file,
             watch=watch,
+            shelf=shelf,
         )
-    )
+    raise typer.Exit(code)
 
 
 def _listen(text: str | None) -> Address | None:
@@ -189,6 +199,7 @@ class _Ask:
     json_file: Path | None
     junit: Path | None
     watch: Watch | None
+    fresh_servers: bool
 
 
 def _run(ask: _Ask) -> ExitCode:
@@ -200,8 +211,11 @@ def _run(ask: _Ask) -> ExitCode:
         prepare(ask.runtime, ready)
         say(f"runtime {ask.runtime.name}, seed {ask.seed}, {_number(len(ready), 'run')}")
         recover(ask.runtime)
-        for result in run_all(ready, ask.runtime, ask.seed, ask.catalogue, watch=ask.watch):
-            results.append(result)  # noqa: PERF402 - what was judged must outlive an error
+        with shelf_of(ask.fresh_servers) as shelf:
+            for result in run_all(
+                ready, ask.runtime, ask.seed, ask.catalogue, watch=ask.watch, shelf=shelf
+            ):
+                results.append(result)  # noqa: PERF402 - what was judged must outlive an error
     except HarnessError as error:
         lost = _never_run(ask, ready[len(results) :], error)
         if results or ask.junit is not None:

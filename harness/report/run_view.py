@@ -22,7 +22,7 @@ from harness.report.predicted_view import (
     tolerances_told,
     was_collected,
 )
-from harness.report.saved import SavedRun
+from harness.report.saved import Environment, SavedRun
 from harness.report.series import axis, by_producer, latency, marks, queue, rates
 from harness.result import Result
 
@@ -348,12 +348,21 @@ def _at(at_ns: int, zero_ns: int | None) -> str:
     return "–" if zero_ns is None else f"{(at_ns - zero_ns) / 1e9:.2f} s"
 
 
+def _before(seen: Environment) -> list[tuple[str, str]]:
+    """Return what the servers had done before, where that was noted."""
+    if (runs := seen.servers_served_before) is None or not seen.servers:
+        return []
+    kept = f"kept after {words.plural(runs, 'run')}, emptied, and found as when new"
+    return [("servers", kept if runs else "new")]
+
+
 def _environment(run: SavedRun) -> list[tuple[str, list[tuple[str, str]]]]:
     result, seen = run.result, run.environment
     about = [
         ("runtime", result.runtime),
         ("seed", str(result.seed)),
         ("a yes means", result.ack_level),
+        *_before(seen),
         *((f"{name} took", words.seconds(s)) for name, s in result.timings_s.items()),
     ]
     tables = [("Run", about)]

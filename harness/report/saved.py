@@ -44,6 +44,7 @@ class Environment(BaseModel):
     packages: dict[str, Scalar] = {}
     servers: dict[str, Scalar] = {}
     settings: dict[str, Scalar] = {}
+    servers_served_before: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,12 +193,12 @@ class LoopDisk:
 class Disks:
     """The half of a site that looks after the disks of its servers.
 
-    Attributes:
+    Args:
         disks: of the servers that have one of their own in this run, by their names.
     """
 
-    def __init__(self) -> None:
-        self.disks: dict[str, LoopDisk] = {}
+    def __init__(self, disks: dict[str, LoopDisk]) -> None:
+        self.disks = disks
 
     def disk(self, server: str) -> Disk:
         """Look at the disk that a server's data is on, as this machine sees it."""

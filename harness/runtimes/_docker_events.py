@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import EvidenceError
@@ -27,16 +27,20 @@ _TOLD = ("signal", "exitCode", "container", "name")
 
 
 class EngineEvents:
-    """Reads the event stream of one run from its construction until ``close``."""
+    """Reads the event stream of one run from its construction until ``close``.
 
-    def __init__(self, owner: Owner) -> None:
+    Args:
+        owners: whose containers to listen for.
+    """
+
+    def __init__(self, owners: Iterable[Owner]) -> None:
         self._client: docker.DockerClient = connect()
         self._lock = threading.Lock()
         self._heard: list[tuple[str, Event]] = []
         self._ended: dict[str, int] = {}
         self._closing = False
         self._broken = ""
-        self._mark = owner.mark
+        self._marks = {owner.mark for owner in owners}
         # Not filtered by label: a network's events carry none, and are told by the container.
         wanted = {"type": ["container", "network"]}
         self._stream = self._client.events(decode=True, filters=wanted)
@@ -58,7 +62,9 @@ class EngineEvents:
         attributes: Mapping[str, str] = raw.get("Actor", {}).get("Attributes", {})
         action = str(raw.get("Action", ""))
         if raw.get("Type") == "container":
-            if attributes.get(RUN_LABEL) != self._mark or action.startswith(("exec_", "health_")):
+            if attributes.get(RUN_LABEL) not in self._marks or action.startswith(
+                ("exec_", "health_")
+            ):
                 return
             part = attributes.get(PART_LABEL, "")
         else:

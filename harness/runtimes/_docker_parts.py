@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import ServiceError
+from harness.errors import FaultError, ServiceError
 from harness.model import Address
 from harness.ownership import Owner, start_ticks
 from harness.runtimes._docker_engine import explain
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from docker.models.networks import Network
 
 STOP_WITHIN_S = 10.0
+READY_POLL_S = 0.05
 # What an image of somebody else's needs to make its folder and step down from root.
 STEP_DOWN = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 PIDS = 1024
@@ -99,12 +100,17 @@ class Part:
         self._owner = owner
         self._network = network
         self._kept_log = b""
+        self._told = 0
         self.container = self._create()
 
     @property
     def id(self) -> str:
         """Return the engine's id of the container."""
         return str(self.container.id)
+
+    @property
+    def _full_name(self) -> str:
+        return f"lossmeter-{self._owner.run_id}-{self.name}"
 
     def _create(self) -> SdkContainer:
         print_ = self.blueprint
@@ -114,7 +120,7 @@ class Part:
             return self._client.containers.create(
                 print_.image,
                 list(print_.command) or None,
-                name=f"{network}-{self.name}",
+                name=self._full_name,
                 hostname=self.name,
                 labels=labels(self._owner, self.name),
                 environment=dict(print_.environment),
@@ -148,8 +154,7 @@ class Part:
             yield Mount(inside, str(outside), type="bind", read_only=not writable)
         if self.blueprint.volume is not None:
             mine = labels(self._owner, self.name)
-            name = f"{self._network.name}-{self.name}"
-            yield Mount(self.blueprint.volume, name, type="volume", labels=mine)
+            yield Mount(self.blueprint.volume, self._full_name, type="volume", labels=mine)
 
     def start(self) -> None:
         """Start it, the first time or again."""
@@ -202,10 +207,47 @@ class Part:
                 return None
             time.sleep(0.005)
 
+    def wait_ready(self, ready: Callable[[], bool], within_s: float, logs: Path) -> str | None:
+        """Wait until it says that it is ready; return None, or why it is not.
+
+        Its log is saved in a folder, whatever came of it.
+        """
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            state = self.state()
+            # Asked first: if it has ended, whoever answers in its place is somebody else.
+            if not state["Running"]:
+                self.save_log(logs)
+                return (
+                    f"ended with exit code {state['ExitCode']} while starting: {self.last_lines()}"
+                )
+            if ready():
+                self.save_log(logs)
+                return None
+            time.sleep(READY_POLL_S)
+        self.save_log(logs)
+        return f"was not ready within {within_s:g} s: {self.last_lines()}"
+
+    def must_end(self, logs: Path) -> Exit:
+        """Wait for its end, after SIGKILL, and save its log in a folder.
+
+        Raises:
+            FaultError: it does not end.
+        """
+        end = self.wait(STOP_WITHIN_S)
+        if end is None:
+            raise FaultError(f"container {self.name} still ran {STOP_WITHIN_S:g} s after SIGKILL")
+        self.save_log(logs)
+        return end
+
+    def begin_log(self) -> None:
+        """Tell nothing any more of what it has written so far."""
+        self._told += len(self.log())
+
     def log(self) -> bytes:
-        """Return all that it has written to its standard output and error."""
+        """Return all that it has written to its standard output and error, since it began."""
         with explained(f"log of container {self.name}"):
-            return self._kept_log + bytes(self.container.logs())
+            return (self._kept_log + bytes(self.container.logs()))[self._told :]
 
     def save_log(self, folder: Path) -> None:
         """Write its log as it is now into a folder."""

@@ -18,7 +18,7 @@ import psutil
 
 from harness.errors import ServiceError, UnavailableError
 from harness.ownership import MARK, Owner, start_ticks
-from harness.site import Exit
+from harness.site import Exit, Incarnation
 
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 UNPRIVILEGED_USER = "nobody"
@@ -131,6 +131,11 @@ class Child:
         self.start_ticks = start_ticks(self.pid)
         self.started_ns = time.time_ns()
         self.ready_s = 0.0
+
+    @property
+    def life(self) -> Incarnation:
+        """Return its life: a process has one."""
+        return Incarnation(self.pid, self.start_ticks, self.started_ns, self.ready_s)
 
     def poll(self) -> int | None:
         """Return the exit code, or None while it runs."""

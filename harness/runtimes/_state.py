@@ -23,16 +23,31 @@ def state_folder(owner: Owner, kind: str) -> Path:
     """
     root = _root(kind)
     root.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(root).free
-    if free < NEEDED_BYTES:
-        raise UnavailableError(
-            f"{root} has {free // 2**20} MiB free, and a run needs {NEEDED_BYTES // 2**20} MiB; "
-            "free some, or name another place in LOSSMETER_CACHE"
-        )
+    check_room(root)
     # The name tells the owner, so even a harness killed right here leaves no riddle.
     folder = root / owner.folder_name
     folder.mkdir(mode=0o755)
     return folder
+
+
+def check_room(folder: Path) -> None:
+    """Make sure that a run finds room for what its servers write.
+
+    Raises:
+        UnavailableError: there is too little.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < NEEDED_BYTES:
+        raise UnavailableError(
+            f"{folder} has {free // 2**20} MiB free, and a run needs {NEEDED_BYTES // 2**20} MiB; "
+            "free some, or name another place in LOSSMETER_CACHE"
+        )
+
+
+def remove_state(folder: Path) -> None:
+    """Remove the folder of servers that have ended."""
+    unmount_below(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_dead(kind: str) -> list[str]:

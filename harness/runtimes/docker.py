@@ -8,11 +8,8 @@ label, by which ``recover`` finds it after the harness itself was killed.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -22,25 +19,25 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import FaultError, HarnessError, ServiceError, TargetError
 from harness.model import Address
 from harness.ownership import Owner
-from harness.ports import LOOPBACK, free_ports
+from harness.ports import LOOPBACK
 from harness.runtime import Order
 from harness.runtimes import _disks
 from harness.runtimes._container_memory import oom_kills, read
-from harness.runtimes._disks import Disks, LoopDisk, mounted_at, unmount_below
-from harness.runtimes._docker_engine import connect, engine_version, host, unavailable
+from harness.runtimes._disks import Disks
+from harness.runtimes._docker_engine import connect, unavailable
 from harness.runtimes._docker_events import RUN_LABEL, EngineEvents
-from harness.runtimes._docker_images import Images, replaced
+from harness.runtimes._docker_images import Images
 from harness.runtimes._docker_parts import (
-    STOP_WITHIN_S,
     Blueprint,
     Part,
     explained,
-    labels,
     memory_folder,
 )
+from harness.runtimes._docker_servers import NAME, DockerServers, remove_labelled
 from harness.runtimes._instances import Instances, base_urls, part_name, port_of
 from harness.runtimes._processes import Child, base_environment, kill_marked, marked
-from harness.runtimes._state import remove_dead, state_folder
+from harness.runtimes._server_set import SERVICE_READY_S, lend
+from harness.runtimes._state import remove_dead
 from harness.runtimes._target import (
     answers_ok,
     check_attached,
@@ -50,7 +47,7 @@ from harness.runtimes._target import (
     shared_folder,
     variables,
 )
-from harness.service import ContainerSpec, Service, Slot
+from harness.service import Service
 from harness.site import (
     Disconnectable,
     DiskFillable,
@@ -82,9 +79,7 @@ from harness.target import Container, Target
 
 if TYPE_CHECKING:
     import docker
-    from docker.models.networks import Network
 
-SERVICE_READY_S = 60.0
 READY_POLL_S = 0.05
 FIRST_PROXY_PORT = 20001
 TARGET = "target"
@@ -98,199 +93,47 @@ _CAN = (
 class DockerSite(Disks):
     """A target and its servers as containers."""
 
-    proxies: ProxyControl
-
     def __init__(
-        self, order: Order, owner: Owner, state: Path, client: docker.DockerClient
+        self, order: Order, owner: Owner, servers: DockerServers, client: docker.DockerClient
     ) -> None:
-        super().__init__()
-        self.endpoints: dict[str, Endpoint] = {}
+        super().__init__(servers.disks)
+        self.endpoints: dict[str, Endpoint] = servers.endpoints
         self.folder = order.folder
-        self.versions: dict[str, str] = {"engine": engine_version(host())}
+        self.versions: dict[str, str] = servers.versions
+        self.served = servers.served
         self._order = order
         self._owner = owner
-        self._state = state
+        self._servers = servers
         self._client = client
         self._images = Images(client, order.say)
-        self._parts: dict[str, Part] = {}
-        self._slots: dict[str, Slot] = {}
-        self._fronts: dict[str, Address] = {}
+        self._targets: dict[str, Part] = {}
         self._helpers: list[Child] = []
         self._expected: set[str] = set()
-        self._network: Network | None = None
-        self._events: EngineEvents | None = None
         self._ready_s: dict[str, float] = {}
         self.base_urls = base_urls(order)
         self.base_url = self.base_urls[0]
         self._instances = Instances(order.folder, self.base_urls)
         self.probe: Probe = order.probe(self.base_url)
+        self._events: EngineEvents | None = None
+        if servers.network is not None:
+            self._events = EngineEvents({owner, servers.owner})
+            # From now on their ends are heard of; nobody was listening before.
+            self._check(servers.ended())
 
-    # The servers.
+    @property
+    def proxies(self) -> ProxyControl:
+        """Return what commands the proxies, where the target has any."""
+        return self._servers.proxies
 
-    def start_servers(self) -> None:
-        """Start all servers side by side and put the proxies in front of them."""
-        services = list(self._order.services)
-        if self._order.proxy is not None:
-            services.append(self._order.proxy)
-        if not services and self._order.target.attach is not None:
-            return
-        with explained("network of the run"):
-            self._network = self._client.networks.create(
-                f"lossmeter-{self._owner.run_id}",
-                driver="bridge",
-                labels=labels(self._owner, "network"),
-                # Nothing in a run has business outside.
-                options={"com.docker.network.bridge.enable_ip_masquerade": "false"},
-                check_duplicate=True,
-            )
-        self._events = EngineEvents(self._owner)
-        own = {port_of(url) for url in self.base_urls}
-        wanted = len(services) + len(self._order.target.proxied) + len(own)
-        free = [port for port in free_ports(wanted) if port not in own]
-        outside = {service.name: Address(LOOPBACK, free.pop()) for service in services}
-        self._fronts = {name: Address(LOOPBACK, free.pop()) for name in self._order.target.proxied}
-        images = {service.name: self._images.server(service) for service in services}
-        with ThreadPoolExecutor(max(1, len(services))) as pool:
-            started = [
-                pool.submit(self._start_server, service, outside[service.name], images)
-                for service in services
-            ]
-            for future in started:
-                future.result()
-        for service in self._order.services:
-            self.endpoints[service.name] = self._endpoint(service)
-        self._put_proxies()
-
-    def _start_server(self, service: Service, outside: Address, images: Mapping[str, str]) -> None:
-        folder = self._state / service.name
-        folder.mkdir(mode=0o700)
-        if service.name in self._order.disks:
-            disk = LoopDisk(self._state / "disks" / service.name, folder / "disk")
-            # Whoever the server in the container is, it makes a folder of its own there.
-            disk.point.chmod(0o1777)
-            self.disks[service.name] = disk
-        advertised = Address(service.name, service.port)
-        if service.name in self._fronts:
-            advertised = Address(self._proxy_name(), self._front_inside(service.name))
-        settings = self._order.servers.get(service.name, {})
-        slot = Slot(folder, outside, advertised, secrets.token_urlsafe(18), settings)
-        spec = service.container(slot)
-        part = self._part(self._blueprint(service, slot, spec, images[service.name]))
-        self._slots[service.name] = slot
-        part.start()
-        self._wait_server(service, slot)
-        self._check_on_disk(service.name, spec)
-        said = service.running_version(slot)
-        ours = replaced(service.name) is None
-        self.versions[service.name] = said or (
-            service.version() if ours else f"image {images[service.name]}"
-        )
-        self._order.say(f"{self.versions[service.name]} ready on {slot.listen}")
-
-    def _check_on_disk(self, name: str, spec: ContainerSpec) -> None:
-        """Make sure that the container really writes to the disk that is to lose power."""
-        if name not in self.disks or spec.data is None:
-            return
-        inside = mounted_at(Path(spec.data), self._parts[name].incarnation().pid)
-        device = self.disks[name].look().device
-        if inside is None or inside.device != device:
-            raise ServiceError(
-                f"{name} keeps its data on {inside.device if inside else 'its root'} and not on "
-                f"{device}; the Docker engine does not see the mounts of this machine"
-            )
-
-    def _blueprint(
-        self, service: Service, slot: Slot, spec: ContainerSpec, image: str
-    ) -> Blueprint:
-        ours = replaced(service.name) is None
-        ports = {spec.published: slot.listen}
-        if self._order.proxy is not None and service.name == self._order.proxy.name:
-            # So that the harness can measure through the proxy what the target meets there.
-            ports |= {self._front_inside(name): front for name, front in self._fronts.items()}
-        mounts = [(path, inside, False) for inside, path in spec.files.items()]
-        disk = self.disks.get(service.name)
-        if disk is not None and spec.data is not None:
-            mounts.append((disk.point, spec.data, True))
-        return Blueprint(
-            part=service.name,
-            image=image,
-            ports=ports,
-            environment=spec.environment,
-            command=spec.command,
-            mounts=mounts,
-            volume=spec.data if disk is None else None,
-            writable=spec.writable,
-            memory_mib=spec.memory_mib,
-            ours=ours,
-            # An image of somebody else's may write where it likes.
-            read_only=ours,
-            stop_signal=spec.stop_signal,
-        )
-
-    def _wait_server(self, service: Service, slot: Slot) -> None:
-        why = self._wait_ready(
-            self._parts[service.name], lambda: service.ready(slot), SERVICE_READY_S
-        )
-        if why is not None:
-            raise ServiceError(f"{service.name} {why}")
-
-    def _endpoint(self, service: Service) -> Endpoint:
-        slot = self._slots[service.name]
-        return Endpoint(
-            service.name,
-            slot.listen,
-            service.variables(slot, slot.advertised),
-            service.variables(slot, slot.listen),
-            self._fronts.get(service.name),
-        )
-
-    def _proxy_name(self) -> str:
-        if self._order.proxy is None:
-            raise ServiceError("the target names proxied servers, and there is no proxy")
-        return self._order.proxy.name
-
-    def _front_inside(self, name: str) -> int:
-        return FIRST_PROXY_PORT + list(self._fronts).index(name)
-
-    def _put_proxies(self) -> None:
-        if self._order.proxy is None:
-            return
-        self.proxies = self._order.proxy_control(self._slots[self._order.proxy.name].listen)
-        for service in self._order.services:
-            if service.name in self._fronts:
-                inside = Address("0.0.0.0", self._front_inside(service.name))  # noqa: S104
-                self.proxies.create(service.name, inside, Address(service.name, service.port))
-
-    def _part(self, blueprint: Blueprint) -> Part:
-        if self._network is None:
-            raise ServiceError("the run has no network")
-        part = Part(self._client, self._owner, self._network, blueprint)
-        self._parts[blueprint.part] = part
-        return part
-
-    def _wait_ready(self, part: Part, ready: Callable[[], bool], within_s: float) -> str | None:
-        """Wait until it says that it is ready; return None, or why it is not."""
-        deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
-            state = part.state()
-            # Asked first: if it has ended, whoever answers in its place is somebody else.
-            if not state["Running"]:
-                part.save_log(self.folder / "logs")
-                return (
-                    f"ended with exit code {state['ExitCode']} while starting: {part.last_lines()}"
-                )
-            if ready():
-                part.save_log(self.folder / "logs")
-                return None
-            time.sleep(READY_POLL_S)
-        part.save_log(self.folder / "logs")
-        return f"was not ready within {within_s:g} s: {part.last_lines()}"
+    @property
+    def _logs(self) -> Path:
+        return self.folder / "logs"
 
     # What the run sees.
 
     def helper(self, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> Child:
         """Start a process of the harness's own; it runs beside the containers."""
-        log = self.folder / "logs" / f"{name}.log"
+        log = self._logs / f"{name}.log"
         log.parent.mkdir(exist_ok=True)
         everything = base_environment(self._owner) | dict(environment)
         child = Child(name, argv, everything, log=log)
@@ -299,22 +142,27 @@ class DockerSite(Disks):
 
     def check(self) -> None:
         """Raise when a server, or the target outside a fault, has ended."""
-        for name, code in self._ended().items():
-            if name in self._expected:
+        self._check(self._ended())
+
+    def _check(self, ended: Mapping[str, int]) -> None:
+        for name, code in ended.items():
+            if name in self._expected or self._servers.expected(name):
                 continue
-            ours = name not in self._slots
+            ours = name in self._targets
             kind = TargetError if ours else ServiceError
             called = f"target {self._order.target.name}" if ours else name
+            said = self._targets[name].last_lines(2) if ours else self._servers.last_lines(name)
             raise kind(
                 f"{called} ended with exit code {code} in mid-run, which no fault asked for; "
-                f"its log says: {self._parts[name].last_lines(2)}"
+                f"its log says: {said}"
             )
 
     def _ended(self) -> dict[str, int]:
         if self._events is not None and not self._events.broken:
             return self._events.ended()
-        states = {name: part.state() for name, part in self._parts.items()}
-        return {n: int(state["ExitCode"]) for n, state in states.items() if not state["Running"]}
+        states = {name: part.state() for name, part in self._targets.items()}
+        ended = {n: int(state["ExitCode"]) for n, state in states.items() if not state["Running"]}
+        return self._servers.ended() | ended
 
     # What faults may do to the target.
 
@@ -339,10 +187,13 @@ class DockerSite(Disks):
 
     def _start(self, index: int) -> Incarnation:
         name = part_name(TARGET, index)
-        if name in self._parts:
-            part = self._parts[name]
-        else:
-            part = self._part(self._target_blueprint(index))
+        if name not in self._targets:
+            if self._servers.network is None:
+                raise ServiceError("the run has no network")
+            blueprint = self._target_blueprint(index)
+            made = Part(self._client, self._owner, self._servers.network, blueprint)
+            self._targets[name] = made
+        part = self._targets[name]
         part.start()
         return self._target_ready(part, index)
 
@@ -350,7 +201,7 @@ class DockerSite(Disks):
         target = self._order.target
         url = self.base_urls[index] + (target.http.ready or target.http.health)
         ready_s = target.start.ready_s if target.start else SERVICE_READY_S
-        why = self._wait_ready(part, lambda: answers_ok(url), ready_s)
+        why = part.wait_ready(lambda: answers_ok(url), ready_s, self._logs)
         if why is not None:
             raise TargetError(f"target {target.name}, asked on {url}, {why}")
         self._expected.discard(part.name)
@@ -393,16 +244,16 @@ class DockerSite(Disks):
 
     def _target(self, index: int = 0) -> Part:
         name = part_name(TARGET, index)
-        if name not in self._parts:
+        if name not in self._targets:
             raise TargetError(f"target {self._order.target.name} was not started by the harness")
-        return self._parts[name]
+        return self._targets[name]
 
     def kill(self) -> Exit:
         """Send SIGKILL to the target's main process and wait for its end."""
         self._expected.add(TARGET)
         part = self._target()
         part.signal("SIGKILL")
-        return self._must_end(part)
+        return part.must_end(self._logs)
 
     def kill_from_host(self) -> int:
         """Send SIGKILL by the host's process id, behind the engine's back."""
@@ -416,13 +267,6 @@ class DockerSite(Disks):
                 f"process {pid} cannot be killed from here: {error.strerror}"
             ) from None
         return now
-
-    def _must_end(self, part: Part) -> Exit:
-        end = part.wait(STOP_WITHIN_S)
-        if end is None:
-            raise FaultError(f"container {part.name} still ran {STOP_WITHIN_S:g} s after SIGKILL")
-        part.save_log(self.folder / "logs")
-        return end
 
     def stop(self, grace_s: float) -> Stopped:
         """Send SIGTERM, wait for the grace, then SIGKILL; by the engine's own stop."""
@@ -439,7 +283,7 @@ class DockerSite(Disks):
             part.signal("SIGTERM")
             if part.wait(grace_s) is None:
                 part.signal("SIGKILL")
-        end = self._must_end(part)
+        end = part.must_end(self._logs)
         return Stopped(asked_ns, self._killed_since(part, asked_ns), end)
 
     def _killed_since(self, part: Part, since_ns: int) -> int | None:
@@ -538,59 +382,49 @@ class DockerSite(Disks):
         end = self._target().wait(timeout_s)
         if end is not None:
             self._expected.add(TARGET)
-            self._target().save_log(self.folder / "logs")
+            self._target().save_log(self._logs)
         return end
 
     def disconnect(self) -> None:
         """Cut the target off from its network."""
-        if self._network is not None:
+        if (network := self._servers.network) is not None:
             with explained("network of the run"):
-                self._network.disconnect(self._target().container)
+                network.disconnect(self._target().container)
 
     def reconnect(self) -> None:
         """Connect it again under its name."""
-        if self._network is not None and not self.connected():
+        network = self._servers.network
+        if network is not None and not self.connected():
             with explained("network of the run"):
-                self._network.connect(self._target().container, aliases=[TARGET])
+                network.connect(self._target().container, aliases=[TARGET])
 
     def connected(self) -> bool:
         """Return whether the engine says that the target is in the network."""
-        return self._network is not None and self._network.name in self._target().networks()
+        network = self._servers.network
+        return network is not None and network.name in self._target().networks()
 
     # What faults may do to the servers.
 
     def server_life(self, name: str) -> Incarnation:
         """Return the present or last life of a server's main process."""
-        return self._server(name).incarnation()
+        return self._servers.life(name)
 
     def kill_server(self, name: str) -> Exit:
         """Send SIGKILL to a server and wait for its end."""
-        self._expected.add(name)
-        part = self._server(name)
-        part.signal("SIGKILL")
-        return self._must_end(part)
+        return self._servers.kill(name)
 
     def start_server(self, name: str) -> None:
         """Start a server again on the same data."""
-        part = self._server(name)
-        part.start()
-        known = [*self._order.services, *([self._order.proxy] if self._order.proxy else [])]
-        service = next(service for service in known if service.name == name)
-        self._wait_server(service, self._slots[name])
-        self._expected.discard(name)
+        self._servers.start_again(name)
 
     def server_log(self, name: str) -> str:
-        """Return what a server has written so far, as the engine kept it."""
-        return self._server(name).log().decode(errors="replace")
+        """Return what a server has written in this run so far, as the engine kept it."""
+        return self._servers.log(name)
 
     def cut_power(self, server: str) -> None:
         """Shut the disk of a server down without flushing it; its container has ended."""
+        self._servers.strike(server)
         self.disk_of(server).cut()
-
-    def _server(self, name: str) -> Part:
-        if name not in self._slots:
-            raise FaultError(f"the run has no server {name!r}; it has " + ", ".join(self._slots))
-        return self._parts[name]
 
     # The end.
 
@@ -598,9 +432,9 @@ class DockerSite(Disks):
         """Save all logs; what runs is removed by its label."""
         for helper in self._helpers:
             helper.kill()
-        for part in self._parts.values():
+        for part in self._targets.values():
             with suppress(HarnessError):
-                part.save_log(self.folder / "logs")
+                part.save_log(self._logs)
         if self._events is not None:
             self._events.close()
 
@@ -608,7 +442,7 @@ class DockerSite(Disks):
 class DockerRuntime:
     """Brings up sites of containers."""
 
-    name = "docker"
+    name = NAME
     # Containers isolate better than processes.
     preference: int | None = 1
     restart_s = 1.5
@@ -650,19 +484,18 @@ class DockerRuntime:
     @contextmanager
     def open(self, order: Order) -> Iterator[DockerSite]:
         """Start servers and target; remove them all on leaving."""
-        owner = Owner.this_process(order.run_id)
         with ExitStack() as stack:
-            state = state_folder(owner, self.name)
-            stack.callback(shutil.rmtree, state, ignore_errors=True)
-            stack.callback(unmount_below, state)
+            servers = stack.enter_context(lend(order, self.name, DockerServers))
+            stack.callback(servers.save_logs)
+            servers.serve(order)
             client = connect()
             stack.callback(client.close)
+            owner = Owner.this_process(order.run_id)
             # Registered first, so that it runs whatever becomes of an orderly close.
             stack.callback(kill_marked, owner)
-            stack.callback(_remove, client, owner.mark)
-            site = DockerSite(order, owner, state, client)
+            stack.callback(remove_labelled, client, owner.mark)
+            site = DockerSite(order, owner, servers, client)
             stack.callback(site.close)
-            site.start_servers()
             if order.target.attach is None:
                 site.start_all()
             else:
@@ -679,7 +512,7 @@ class DockerRuntime:
             try:
                 for owner in _owners(client):
                     if not owner.alive():
-                        lines = _remove(client, owner.mark)
+                        lines = remove_labelled(client, owner.mark)
                         removed += [f"{line} of run {owner.run_id}" for line in lines]
             finally:
                 client.close()
@@ -711,30 +544,6 @@ def _labels(thing: Any) -> Mapping[str, str]:
         "Labels"
     )
     return said or {}
-
-
-def _remove(client: docker.DockerClient, mark: str) -> list[str]:
-    """Remove containers, networks and volumes with a run's label; return a line for each."""
-    from docker.errors import APIError, NotFound  # noqa: PLC0415 - heavy
-
-    filters: dict[str, str | list[str] | bool] = {"label": f"{RUN_LABEL}={mark}"}
-    removed = []
-
-    def remove(kind: str, thing: Any, **options: bool) -> str:
-        try:
-            thing.remove(**options)
-        except NotFound:
-            return ""
-        except APIError as error:
-            return f"not {kind} {thing.name}: {error.explanation}"
-        return f"{kind} {thing.name}"
-
-    containers = client.containers.list(all=True, filters=filters, ignore_removed=True)
-    with ThreadPoolExecutor(max(1, len(containers))) as pool:
-        removed += list(pool.map(lambda c: remove("container", c, force=True, v=True), containers))
-    removed += [remove("network", n) for n in client.networks.list(filters=filters)]
-    removed += [remove("volume", v, force=True) for v in client.volumes.list(filters=filters)]
-    return [line for line in removed if line]
 
 
 RUNTIME = DockerRuntime()

@@ -105,6 +105,8 @@ class KubernetesSite:
         self.endpoints: Mapping[str, Endpoint] = {}
         where = (str(access.config_file()), access.context())
         self.versions: dict[str, str] = {"engine": access.version_of(where)}
+        # They are the namespace's, and go with it.
+        self.served = 0
         self._order = order
         self._owner = owner
         self._space = space

@@ -6,8 +6,6 @@ run's mark, so that ``recover`` finds it after the harness itself was killed.
 
 from __future__ import annotations
 
-import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,25 +19,22 @@ from pathlib import Path
 import psutil
 
 from harness.errors import FaultError, ServiceError, TargetError, UsageError
-from harness.model import Address
 from harness.ownership import Owner
-from harness.ports import LOOPBACK, free_ports
+from harness.ports import LOOPBACK
 from harness.runtime import Order
 from harness.runtimes import _cgroups, _disks
 from harness.runtimes._cgroups import MemoryGroup
-from harness.runtimes._disks import Disks, LoopDisk, kill_all, unmount_below
+from harness.runtimes._disks import Disks
 from harness.runtimes._instances import Instances, base_urls, part_name, port_of
+from harness.runtimes._local_servers import NAME, LocalServers
 from harness.runtimes._processes import (
-    PLAIN,
-    Account,
     Child,
-    account,
     base_environment,
     kill_marked,
     marked,
-    run_to_end,
 )
-from harness.runtimes._state import remove_dead, state_folder
+from harness.runtimes._server_set import lend
+from harness.runtimes._state import remove_dead
 from harness.runtimes._target import (
     answers_ok,
     check_attached,
@@ -48,7 +43,7 @@ from harness.runtimes._target import (
     shared_folder,
     variables,
 )
-from harness.service import ProcessSpec, Service, Slot
+from harness.service import Service
 from harness.site import (
     DiskFillable,
     Ending,
@@ -83,24 +78,26 @@ _CAN = (
 
 
 class LocalSite(Disks):
-    """A target and its servers as local processes."""
+    """A target as a local process, with its servers.
 
-    proxies: ProxyControl
+    Args:
+        order: what was asked for.
+        owner: whose the run's processes are.
+        servers: those that it uses.
+    """
 
-    def __init__(self, order: Order, owner: Owner, state: Path) -> None:
-        super().__init__()
-        self.endpoints: dict[str, Endpoint] = {}
+    def __init__(self, order: Order, owner: Owner, servers: LocalServers) -> None:
+        super().__init__(servers.disks)
+        self.endpoints: dict[str, Endpoint] = servers.endpoints
         self.folder = order.folder
-        self.versions: dict[str, str] = {}
+        self.versions: dict[str, str] = servers.versions
+        self.served = servers.served
         self._order = order
         self._owner = owner
-        self._state = state
-        self._servers: dict[str, Child] = {}
+        self._servers = servers
         self._helpers: list[Child] = []
         self._targets: dict[int, Child] = {}
         self._expected_ends: set[int] = set()
-        self._expected_servers: set[str] = set()
-        self._specs: dict[str, tuple[Service, Slot]] = {}
         self._memory: MemoryGroup | None = None
         self.base_urls = base_urls(order)
         self.base_url = self.base_urls[0]
@@ -109,92 +106,15 @@ class LocalSite(Disks):
         if order.target.start is not None and _cgroups.available():
             self._memory = MemoryGroup(owner)
 
-    # The servers.
+    @property
+    def proxies(self) -> ProxyControl:
+        """Return what commands the proxies, where the target has any."""
+        return self._servers.proxies
 
-    def start_servers(self) -> None:
-        """Start all servers side by side and put the proxies in front of them."""
-        services = list(self._order.services)
-        if self._order.proxy is not None:
-            services.append(self._order.proxy)
-        proxied = self._order.target.proxied
-        # One after the other they could be the same; the target's own are not taken yet.
-        own = {port_of(url) for url in self.base_urls}
-        wanted = len(services) + len(proxied) + len(own)
-        free = [p for p in free_ports(wanted) if p not in own]
-        addresses = [Address(LOOPBACK, port) for port in free]
-        listens = {service.name: addresses.pop() for service in services}
-        fronts = {name: addresses.pop() for name in proxied}
-        slots = {
-            service.name: self._slot(service, listens[service.name], fronts.get(service.name))
-            for service in services
-        }
-        with ThreadPoolExecutor(max(1, len(services))) as pool:
-            started = [pool.submit(self._start_server, s, slots[s.name]) for s in services]
-            for future in started:
-                future.result()
-        self._put_proxies(listens, fronts)
-        for service in self._order.services:
-            slot = slots[service.name]
-            self.endpoints[service.name] = Endpoint(
-                service.name,
-                slot.listen,
-                service.variables(slot, slot.advertised),
-                service.variables(slot, slot.listen),
-                fronts.get(service.name),
-            )
-
-    def _slot(self, service: Service, listen: Address, front: Address | None) -> Slot:
-        folder = self._state / service.name
-        if service.name in self._order.disks:
-            image = self._state / "disks" / service.name
-            self.disks[service.name] = LoopDisk(image, folder)
-        else:
-            folder.mkdir(mode=0o700)
-        account(service.unprivileged).own(folder)
-        settings = self._order.servers.get(service.name, {})
-        return Slot(folder, listen, front or listen, secrets.token_urlsafe(18), settings)
-
-    def _start_server(self, service: Service, slot: Slot) -> None:
-        who = account(service.unprivileged)
-        service.prepare(slot, lambda spec: self._run(spec, who, slot.folder))
-        self._specs[service.name] = service, slot
-        self._start_process(service, slot)
-        self.versions[service.name] = service.version()
-        self._order.say(f"{service.version()} ready on {slot.listen}")
-
-    def _start_process(self, service: Service, slot: Slot) -> None:
-        spec = service.process(slot)
-        who = account(service.unprivileged)
-        child = self._child(service.name, spec.argv, spec.environment, who, slot.folder)
-        self._servers[service.name] = child
-        child.stop_signal = spec.stop_signal
-        why = child.wait_ready(lambda: service.ready(slot), SERVICE_READY_S)
-        if why is not None:
-            raise ServiceError(f"{service.name} {why}")
-
-    def _put_proxies(self, listens: Mapping[str, Address], fronts: Mapping[str, Address]) -> None:
-        if self._order.proxy is None:
-            return
-        self.proxies = self._order.proxy_control(listens[self._order.proxy.name])
-        for name, front in fronts.items():
-            self.proxies.create(name, front, listens[name])
-
-    def _run(self, spec: ProcessSpec, who: Account, folder: Path) -> None:
-        environment = base_environment(self._owner) | dict(spec.environment)
-        run_to_end(spec.argv, environment, who, folder)
-
-    def _child(
-        self,
-        name: str,
-        argv: Sequence[str],
-        environment: Mapping[str, str],
-        who: Account = PLAIN,
-        folder: Path | None = None,
-    ) -> Child:
+    def _child(self, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> Child:
         log = self.folder / "logs" / f"{name}.log"
         log.parent.mkdir(exist_ok=True)
-        everything = base_environment(self._owner) | dict(environment)
-        return Child(name, argv, everything, log=log, who=who, folder=folder)
+        return Child(name, argv, base_environment(self._owner) | dict(environment), log=log)
 
     # What the run sees.
 
@@ -206,12 +126,11 @@ class LocalSite(Disks):
 
     def check(self) -> None:
         """Raise when a server, or the target outside a fault, has ended."""
-        for server in self._servers.values():
-            if server.name not in self._expected_servers and server.poll() is not None:
-                raise ServiceError(
-                    f"{server.name} ended with exit code {server.poll()} in mid-run, which no "
-                    f"fault asked for; its log says: {server.last_lines(2)}"
-                )
+        for name, code in self._servers.unasked().items():
+            raise ServiceError(
+                f"{name} ended with exit code {code} in mid-run, which no fault asked for; "
+                f"its log says: {self._servers.last_lines(name)}"
+            )
         for index, child in self._targets.items():
             if index not in self._expected_ends and child.poll() is not None:
                 raise TargetError(
@@ -226,7 +145,7 @@ class LocalSite(Disks):
         return self._life(0)
 
     def _life(self, index: int) -> Incarnation:
-        return _life(self._running_target(index))
+        return self._running_target(index).life
 
     def kill(self) -> Exit:
         """Send SIGKILL to the target's main process and wait for its end."""
@@ -347,43 +266,25 @@ class LocalSite(Disks):
 
     def server_life(self, name: str) -> Incarnation:
         """Return the present or last life of a server's main process."""
-        return _life(self._server(name))
+        return self._servers.life(name)
 
     def kill_server(self, name: str) -> Exit:
         """Send SIGKILL to a server and wait for its end."""
-        self._expected_servers.add(name)
-        return self._server(name).kill()
+        return self._servers.kill(name)
 
     def start_server(self, name: str) -> None:
         """Start a server again on the same data and address."""
-        self._server(name)
-        self._start_process(*self._specs[name])
-        self._expected_servers.discard(name)
+        self._servers.start_again(name)
 
     def server_log(self, name: str) -> str:
-        """Return what a server has written so far."""
-        log = self.folder / "logs" / f"{self._server(name).name}.log"
-        return log.read_text(encoding="utf-8", errors="replace")
+        """Return what a server has written in this run so far."""
+        return self._servers.log(name)
 
     def cut_power(self, server: str) -> None:
         """End what a server left running, and shut its disk down without flushing it."""
         disk = self.disk_of(server)
-        # PostgreSQL's children outlive it for a moment.
-        kill_all([process for process, owner in marked() if self._uses(process, owner, server)])
+        self._servers.kill_rest(server)
         disk.cut()
-
-    def _uses(self, process: psutil.Process, owner: Owner, server: str) -> bool:
-        if owner != self._owner:
-            return False
-        try:
-            return Path(process.cwd()).is_relative_to(self._state / server)
-        except psutil.Error:
-            return False
-
-    def _server(self, name: str) -> Child:
-        if name not in self._servers:
-            raise FaultError(f"the run has no server {name!r}; it has " + ", ".join(self._servers))
-        return self._servers[name]
 
     def _running_target(self, index: int = 0) -> Child:
         if index not in self._targets:
@@ -417,20 +318,14 @@ class LocalSite(Disks):
             if child.poll() is None:
                 child.popen.kill()
                 child.popen.wait()
-        with ThreadPoolExecutor(max(1, len(self._servers))) as pool:
-            list(pool.map(Child.terminate, self._servers.values()))
         if self._memory is not None:
             self._memory.close()
-
-
-def _life(child: Child) -> Incarnation:
-    return Incarnation(child.pid, child.start_ticks, child.started_ns, child.ready_s)
 
 
 class LocalRuntime:
     """Brings up sites of local processes."""
 
-    name = "local"
+    name = NAME
     preference: int | None = 0
     restart_s = 1.5
 
@@ -469,16 +364,15 @@ class LocalRuntime:
     @contextmanager
     def open(self, order: Order) -> Iterator[LocalSite]:
         """Start servers and target; stop them all on leaving."""
-        owner = Owner.this_process(order.run_id)
         with ExitStack() as stack:
-            state = state_folder(owner, self.name)
-            stack.callback(shutil.rmtree, state, ignore_errors=True)
-            stack.callback(unmount_below, state)
-            site = LocalSite(order, owner, state)
+            servers = stack.enter_context(lend(order, self.name, LocalServers))
+            stack.callback(servers.save_logs)
+            servers.serve(order)
+            owner = Owner.this_process(order.run_id)
             # Registered first, so that it runs whatever becomes of an orderly close.
             stack.callback(kill_marked, owner)
+            site = LocalSite(order, owner, servers)
             stack.callback(site.close)
-            site.start_servers()
             if order.target.attach is None:
                 site.start_all()
             else:

@@ -16,6 +16,7 @@ from harness.model import Address
 from harness.service import ContainerSpec, ProcessSpec, Recipe, Service, Slot
 from harness.services import _kafka_jars as jars
 from harness.services._files import IMAGES, accepts
+from harness.services._kafka_admin import Admin
 from harness.services._kafka_archive import ARCHIVE, train
 from harness.services._kafka_config import (
     USER,
@@ -128,23 +129,19 @@ class Kafka:
         # A refused connection costs nothing; a client costs threads and retries for seconds.
         if not accepts(slot.listen.host, slot.listen.port):
             return False
-        from confluent_kafka import KafkaException  # noqa: PLC0415 - heavy
-        from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - heavy
+        return Admin(slot.listen, USER, slot.password).serves(_ANSWER_S)
 
-        client = AdminClient(
-            {
-                "bootstrap.servers": str(slot.listen),
-                "security.protocol": "SASL_PLAINTEXT",
-                "sasl.mechanism": "PLAIN",
-                "sasl.username": USER,
-                "sasl.password": slot.password,
-                "log_level": 0,
-            }
-        )
-        try:
-            return bool(client.list_topics(timeout=_ANSWER_S).brokers)
-        except KafkaException:
-            return False
+    def reset(self, slot: Slot) -> None:
+        """Delete all topics and groups; what Kafka itself keeps for groups stays, empty."""
+        self._around(slot).empty()
+
+    def contents(self, slot: Slot) -> frozenset[str]:
+        """Ask for topics, groups and settings."""
+        return self._around(slot).contents()
+
+    def _around(self, slot: Slot) -> Admin:
+        address = Address.parse(self.variables(slot, slot.listen)["address"])
+        return Admin(address, USER, slot.password)
 
     def variables(self, slot: Slot, address: Address) -> dict[str, str]:
         """Return where a client finds it.

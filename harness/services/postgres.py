@@ -10,18 +10,22 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version as package_version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import LiteralString
+from typing import TYPE_CHECKING, LiteralString
 
 from harness import cache as servers
-from harness.errors import CacheError, UnavailableError
+from harness.errors import CacheError, ServiceError, UnavailableError
 from harness.model import Address
 from harness.service import ContainerSpec, ProcessSpec, Recipe, Service, Slot
 from harness.services._files import IMAGES, write_private
+
+if TYPE_CHECKING:
+    import psycopg
 
 USER = "harness"
 DATABASE = "events"
@@ -32,6 +36,44 @@ _CONTAINER_DATA = "/var/lib/postgresql/data"
 
 # Only the single-user server creates a database without listening anywhere.
 _CREATE = f'echo "create database {DATABASE}" | "$0" --single -D "$1" -c exit_on_error=on postgres'
+
+_SESSION_ENDS_MS = 5000
+# What initdb makes has a lower number: FirstNormalObjectId in PostgreSQL's access/transam.h.
+_FIRST_OF_USERS = 16384
+
+_END_SESSIONS = """
+select pg_terminate_backend(pid, %s) from pg_stat_activity
+where backend_type = 'client backend' and pid <> pg_backend_pid()
+"""
+
+# Settings of the files too: ALTER SYSTEM writes what only the next start would read.
+_SHARED = """
+select 'setting', name || ' = ' || coalesce(setting, '') from pg_settings
+union all select 'setting of the file', name || ' = ' || coalesce(setting, '')
+    from pg_file_settings
+union all select 'database', datname from pg_database
+union all select 'role', rolname from pg_roles
+union all select 'setting of a role', setrole::text || ' ' || array_to_string(setconfig, ', ')
+    from pg_db_role_setting
+union all select 'tablespace', spcname from pg_tablespace
+union all select 'prepared transaction', gid from pg_prepared_xacts
+union all select 'replication slot', slot_name from pg_replication_slots
+union all select 'session', application_name || ' of ' || usename from pg_stat_activity
+    where backend_type = 'client backend' and pid <> pg_backend_pid()
+"""
+
+_WITHIN = r"""
+select 'schema', nspname::text from pg_namespace
+    where oid >= %(first)s and nspname not like 'pg\_%%temp\_%%'
+union all select 'relation', relname from pg_class where oid >= %(first)s
+union all select 'function', proname from pg_proc where oid >= %(first)s
+union all select 'type', typname from pg_type where oid >= %(first)s
+union all select 'extension', extname from pg_extension where oid >= %(first)s
+union all select 'event trigger', evtname from pg_event_trigger where oid >= %(first)s
+union all select 'publication', pubname from pg_publication where oid >= %(first)s
+union all select 'foreign server', srvname from pg_foreign_server where oid >= %(first)s
+union all select 'large object', oid::text from pg_largeobject_metadata
+"""
 
 
 class Postgres:
@@ -125,6 +167,24 @@ class Postgres:
         """Ask for ``select 1`` in the database."""
         return _ask(slot, "select 1") == 1
 
+    def reset(self, slot: Slot) -> None:
+        """Make the database anew, which ends all sessions in it, and end all others."""
+        with _at(slot, "postgres") as connection:
+            connection.autocommit = True
+            connection.execute(f"drop database if exists {DATABASE} with (force)")
+            connection.execute(f"create database {DATABASE}")
+            connection.execute(_END_SESSIONS, (_SESSION_ENDS_MS,))
+
+    def contents(self, slot: Slot) -> frozenset[str]:
+        """Ask for settings, roles and the like, and in each database for what users made."""
+        with _at(slot, "postgres") as connection:
+            said = {f"{kind} {what}" for kind, what in connection.execute(_SHARED)}
+        for name in (DATABASE, "postgres", "template1"):
+            with _at(slot, name) as connection:
+                found = connection.execute(_WITHIN, {"first": _FIRST_OF_USERS})
+                said |= {f"{kind} {what} in database {name}" for kind, what in found}
+        return frozenset(said)
+
     def variables(self, slot: Slot, address: Address) -> dict[str, str]:
         """Return where a client finds the database ``events``."""
         return {
@@ -140,6 +200,21 @@ class Postgres:
 
 def _ask(slot: Slot, query: LiteralString) -> object:
     """Return the one value of a query; None when the server does not answer."""
+    try:
+        with _at(slot, DATABASE) as connection:
+            row = connection.execute(query).fetchone()
+            return row[0] if row else None
+    except ServiceError:
+        return None
+
+
+@contextmanager
+def _at(slot: Slot, database: str) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    """Open a session in a database.
+
+    Raises:
+        ServiceError: the server does not answer, or refuses what it is asked in the block.
+    """
     import psycopg  # noqa: PLC0415 - heavy, and the CLI must start fast
 
     try:
@@ -148,13 +223,13 @@ def _ask(slot: Slot, query: LiteralString) -> object:
             port=slot.listen.port,
             user=USER,
             password=slot.password,
-            dbname=DATABASE,
+            dbname=database,
             connect_timeout=_CONNECT_S,
         ) as connection:
-            row = connection.execute(query).fetchone()
-            return row[0] if row else None
-    except psycopg.Error:
-        return None
+            yield connection
+    except psycopg.Error as error:
+        said = " ".join(str(error).split())
+        raise ServiceError(f"postgres on {slot.listen}, database {database}: {said}") from None
 
 
 def _site_packages() -> Path:

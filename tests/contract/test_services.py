@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import shutil
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -22,12 +23,19 @@ import psycopg
 import pytest
 import redis
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from harness.errors import ServiceError
 from harness.model import Address
 from harness.ports import LOOPBACK, free_port
-from harness.service import ProcessSpec, Service, Slot
+from harness.service import ProcessSpec, Service, Slot, renew
 from harness.services import discover
 from harness.services.toxiproxy import Proxies
 from harness.site import Toxic
@@ -280,6 +288,161 @@ def test_it_stops_by_its_signal_and_starts_again_with_its_data(server: Server) -
     server.start()
 
     assert read(server) == ["a", "b"]
+
+
+# What a server that serves one run after the other must let go of.
+
+
+def postgres_mess(server: Server, still_open: ExitStack) -> None:
+    url = server.variables["url"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create schema more")
+        connection.execute("create table more.events (id int primary key)")
+        connection.execute("insert into more.events select generate_series(1, 1000)")
+        connection.execute("create function more.f() returns int language sql as 'select 1'")
+        connection.execute("select lo_create(0)")
+        connection.execute("alter database events set work_mem = '1MB'")
+    left = still_open.enter_context(closing(psycopg.connect(url)))
+    left.execute("lock table more.events")
+    elsewhere = psycopg.connect(url.replace("/events", "/postgres"), application_name="forgotten")
+    still_open.callback(elsewhere.close)
+
+
+def redis_mess(server: Server, still_open: ExitStack) -> None:
+    url = server.variables["url"]
+    client = still_open.enter_context(redis.Redis.from_url(url, client_name="forgotten"))
+    client.rpush("queue", *range(1000))
+    client.xadd("stream", {"a": "b"})
+    client.xgroup_create("stream", "group")
+    client.eval("return 1", 0)
+    client.function_load("#!lua name=mine\nredis.register_function('f', function() end)")
+    client.execute_command("SELECT", 1)
+    client.set("elsewhere", "x")
+    still_open.enter_context(client.pubsub()).subscribe("channel")
+
+
+def kafka_mess(server: Server, still_open: ExitStack) -> None:
+    del still_open
+    config = kafka_client(server.variables)
+    kafka_write(server, "left")
+    kafka_write(server, "over")
+    for more in ({"group.instance.id": "static"}, {}):
+        group = f"group-{len(more)}"
+        member = {**config, **more, "group.id": group, "auto.offset.reset": "earliest"}
+        # As a process that is killed leaves it: its session goes on for most of a minute.
+        script = (
+            "import sys, json, os\n"
+            "from confluent_kafka import Consumer\n"
+            "consumer = Consumer(json.loads(sys.argv[1]))\n"
+            "consumer.subscribe(['kept'])\n"
+            "assert consumer.poll(20) is not None\n"
+            "consumer.commit(asynchronous=False)\n"
+            "os._exit(0)\n"
+        )
+        command = (
+            sys.executable,
+            "-c",
+            script,
+            json.dumps({**member, "session.timeout.ms": 45000}),
+        )
+        subprocess.run(command, check=True, timeout=60)
+
+
+def toxiproxy_mess(server: Server, still_open: ExitStack) -> None:
+    del still_open
+    proxies = Proxies(server.slot.listen)
+    proxies.create("left", loopback(), server.slot.listen)
+    proxies.add("left", Toxic("slow", "latency", attributes={"latency": 300, "jitter": 0}))
+
+
+MESSES: dict[str, tuple[Callable[[Server, ExitStack], None], set[str]]] = {
+    "postgres": (
+        postgres_mess,
+        {
+            "schema more in database events",
+            "relation events in database events",
+            "function f in database events",
+            "session forgotten of harness",
+        },
+    ),
+    "redis": (redis_mess, {"2 keys in db0", "1 keys in db1", "library mine", "client forgotten"}),
+    "kafka": (kafka_mess, {"topic kept", "group group-0", "group group-1"}),
+    "toxiproxy": (toxiproxy_mess, {"proxy left"}),
+}
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def used(request: pytest.FixtureRequest) -> Iterator[tuple[Server, frozenset[str]]]:
+    """A server that will be used, and its contents when it was new."""
+    with prepared(request.param) as server:
+        server.start()
+        yield server, server.service.contents(server.slot)
+
+
+def test_an_emptied_server_is_as_when_it_was_new(used: tuple[Server, frozenset[str]]) -> None:
+    server, as_new = used
+    mess, left = MESSES[server.service.name]
+    for _ in range(2):
+        with ExitStack() as still_open:
+            mess(server, still_open)
+            found = server.service.contents(server.slot)
+            assert left <= found - as_new
+            begin = time.monotonic()
+            renew(server.service, server.slot, as_new)
+            # Far less than a session of Kafka's, which nobody waits for.
+            assert time.monotonic() - begin < 10
+        assert server.service.contents(server.slot) == as_new
+        assert server.service.ready(server.slot)
+
+
+def postgres_spoil(server: Server) -> None:
+    with psycopg.connect(server.variables["url"], autocommit=True) as connection:
+        connection.execute("alter system set fsync = off")
+        connection.execute("create role intruder")
+
+
+def redis_spoil(server: Server) -> None:
+    with redis.Redis.from_url(server.variables["url"]) as client:
+        client.config_set("appendfsync", "no")
+        client.acl_setuser("intruder", enabled=True)
+
+
+def kafka_spoil(server: Server) -> None:
+    admin = AdminClient(kafka_client(server.variables))
+    change = ConfigEntry("log.retention.ms", "1", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.BROKER, "1", incremental_configs=[change])
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result(10)
+
+
+SPOILT: dict[str, tuple[Callable[[Server], None], str]] = {
+    "postgres": (postgres_spoil, r"still has role intruder, still has setting of the file fsync ="),
+    "redis": (redis_spoil, r"still has setting appendfsync = no, still has user intruder \("),
+    "kafka": (kafka_spoil, r"still has setting log.retention.ms = 1"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(SPOILT))
+def test_what_emptying_does_not_undo_is_told(name: str) -> None:
+    spoil, told = SPOILT[name]
+    with prepared(name) as server:
+        server.start()
+        as_new = server.service.contents(server.slot)
+        spoil(server)
+        with pytest.raises(ServiceError, match=told) as caught:
+            renew(server.service, server.slot, as_new)
+        assert f"{name}, emptied, is not as when it was new" in str(caught.value)
+        assert PASSWORD not in str(caught.value)
+
+
+def test_a_server_that_is_gone_cannot_be_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.service.ANSWERS_WITHIN_S", 0.2)
+    with prepared("redis") as server:
+        server.start()
+        as_new = server.service.contents(server.slot)
+        server.kill()
+        with pytest.raises(ServiceError, match="redis does not serve any more"):
+            renew(server.service, server.slot, as_new)
 
 
 # What is particular to one server.

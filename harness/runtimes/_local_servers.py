@@ -1,0 +1,139 @@
+"""The servers of a run as local processes."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+
+from harness.errors import ServiceError
+from harness.ownership import Owner
+from harness.runtime import Order
+from harness.runtimes._disks import LoopDisk, kill_all
+from harness.runtimes._processes import (
+    Child,
+    account,
+    base_environment,
+    kill_marked,
+    marked,
+    run_to_end,
+)
+from harness.runtimes._server_set import SERVICE_READY_S, ServerSet
+from harness.service import ProcessSpec, Service, Slot
+from harness.site import Exit, Incarnation
+
+NAME = "local"
+
+
+class LocalServers(ServerSet):
+    """Servers as processes of this user, or of one with fewer rights."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order, NAME)
+        self._children: dict[str, Child] = {}
+        self._read_from: dict[str, int] = {}
+        # Of a run of their own it is the run's folder, so that a killed harness leaves them.
+        self._written = self._state / "logs" if self._kept else self._logs
+        self._written.mkdir(exist_ok=True)
+        # Registered first, so that it runs whatever becomes of an orderly end.
+        self._closing.callback(kill_marked, self.owner)
+        self._closing.callback(self._terminate)
+
+    def _terminate(self) -> None:
+        with ThreadPoolExecutor(max(1, len(self._children))) as pool:
+            list(pool.map(Child.terminate, self._children.values()))
+
+    def _start_first(self, service: Service) -> None:
+        folder = self._state / service.name
+        if service.name in self._order.disks:
+            image = self._state / "disks" / service.name
+            self.disks[service.name] = LoopDisk(image, folder)
+        else:
+            folder.mkdir(mode=0o700)
+        who = account(service.unprivileged)
+        who.own(folder)
+        listen = self._listens[service.name]
+        slot = self._new_slot(service, folder, self._fronts.get(service.name, listen))
+
+        def run(spec: ProcessSpec) -> None:
+            environment = base_environment(self.owner) | dict(spec.environment)
+            run_to_end(spec.argv, environment, who, folder)
+
+        service.prepare(slot, run)
+        self._start_process(service, slot)
+        self.versions[service.name] = service.version()
+        self._order.say(f"{service.version()} ready on {slot.listen}")
+
+    def _start_process(self, service: Service, slot: Slot) -> None:
+        spec = service.process(slot)
+        child = Child(
+            service.name,
+            spec.argv,
+            base_environment(self.owner) | dict(spec.environment),
+            log=self._written / f"{service.name}.log",
+            who=account(service.unprivileged),
+            folder=slot.folder,
+        )
+        self._children[service.name] = child
+        child.stop_signal = spec.stop_signal
+        why = child.wait_ready(lambda: service.ready(slot), SERVICE_READY_S)
+        if why is not None:
+            raise ServiceError(f"{service.name} {why}")
+
+    def _put_proxies(self) -> None:
+        if self._order.proxy is None:
+            return
+        self.proxies = self._order.proxy_control(self._listens[self._order.proxy.name])
+        for name, front in self._fronts.items():
+            self.proxies.create(name, front, self._listens[name])
+
+    def ended(self) -> dict[str, int]:
+        """Return the exit codes of those that are down, by name."""
+        codes = {name: child.poll() for name, child in self._children.items()}
+        return {name: code for name, code in codes.items() if code is not None}
+
+    def life(self, name: str) -> Incarnation:
+        """Return the present or last life of one's process."""
+        self.slot_of(name)
+        return self._children[name].life
+
+    def _kill(self, name: str) -> Exit:
+        return self._children[name].kill()
+
+    def _start_again(self, service: Service) -> None:
+        self._start_process(service, self._slots[service.name])
+
+    def kill_rest(self, name: str) -> None:
+        """Kill what one left running: PostgreSQL's children outlive it for a moment."""
+        self.strike(name)
+        kill_all([process for process, owner in marked() if self._uses(process, owner, name)])
+
+    def _uses(self, process: psutil.Process, owner: Owner, name: str) -> bool:
+        if owner != self.owner:
+            return False
+        try:
+            return Path(process.cwd()).is_relative_to(self._state / name)
+        except psutil.Error:
+            return False
+
+    def last_lines(self, name: str) -> str:
+        """Return the end of one's log on one line."""
+        return self._children[name].last_lines(2)
+
+    def log(self, name: str) -> str:
+        """Return what one has written in this run so far."""
+        self.slot_of(name)
+        return self._said(name).decode(errors="replace")
+
+    def _said(self, name: str) -> bytes:
+        return self._children[name].log.read_bytes()[self._read_from.get(name, 0) :]
+
+    def save_logs(self) -> None:
+        """Write what all have written in this run into its folder."""
+        if self._written == self._logs:
+            return
+        for name in self._children:
+            said = self._said(name)
+            (self._logs / f"{name}.log").write_bytes(said)
+            self._read_from[name] = self._read_from.get(name, 0) + len(said)

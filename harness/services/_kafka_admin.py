@@ -1,0 +1,148 @@
+"""What an administrator asks of a Kafka node: what there is in it, and to remove it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import ServiceError
+from harness.model import Address
+from harness.services._kafka_groups import Member, leave
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+_ANSWER_S = 5.0
+_EMPTIED_WITHIN_S = 10.0
+_LOOK_S = 0.02
+_NODE = "1"
+# Kafka's own, made when first needed: of groups and transactions that are gone they keep nothing.
+_INTERNAL = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state"})
+
+
+class Admin:
+    """Commands one node.
+
+    Args:
+        node: where it listens.
+        username, password: to log in with.
+    """
+
+    def __init__(self, node: Address, username: str, password: str) -> None:
+        self._node = node
+        self._username, self._password = username, password
+
+    def serves(self, within_s: float) -> bool:
+        """Return whether it answers, and is a broker in its own eyes."""
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - heavy
+
+        try:
+            return bool(self._client().list_topics(timeout=within_s).brokers)
+        except KafkaException:
+            return False
+
+    def contents(self) -> frozenset[str]:
+        """Return topics, groups and settings, one line each."""
+        with self._asking() as client:
+            said = {f"topic {name}" for name in _topics(client)}
+            said |= {f"group {name}" for name in _groups(client)}
+            said |= {f"setting {name} = {value}" for name, value in _settings(client)}
+        return frozenset(said)
+
+    def empty(self) -> None:
+        """Delete all topics and groups; whoever is in a group is put out of it.
+
+        Raises:
+            ServiceError: it does not answer, or something did not go.
+        """
+        deadline = time.monotonic() + _EMPTIED_WITHIN_S
+        with self._asking() as client:
+            while groups := _groups(client):
+                for name in groups:
+                    self._put_out(client, name)
+                _each(client.delete_consumer_groups(groups))
+                _look_again(deadline, f"groups {', '.join(groups)}")
+            while topics := _topics(client):
+                _each(client.delete_topics(topics, operation_timeout=_ANSWER_S))
+                _look_again(deadline, f"topics {', '.join(topics)}")
+
+    def _put_out(self, client: AdminClient, group: str) -> None:
+        found = client.describe_consumer_groups([group])[group].result(_ANSWER_S)
+        members = [Member(m.member_id, m.group_instance_id or None) for m in found.members]
+        if members:
+            leave(self._node, self._username, self._password, group, members)
+
+    @contextmanager
+    def _asking(self) -> Iterator[AdminClient]:
+        from confluent_kafka import KafkaException  # noqa: PLC0415 - heavy
+
+        try:
+            yield self._client()
+        except KafkaException as error:
+            raise ServiceError(f"kafka on {self._node}: {error.args[0].str()}") from None
+        except TimeoutError:
+            raise ServiceError(
+                f"kafka on {self._node} did not answer within {_ANSWER_S:g} s"
+            ) from None
+
+    def _client(self) -> AdminClient:
+        from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - heavy
+
+        return AdminClient(
+            {
+                "bootstrap.servers": str(self._node),
+                "security.protocol": "SASL_PLAINTEXT",
+                "sasl.mechanism": "PLAIN",
+                "sasl.username": self._username,
+                "sasl.password": self._password,
+                "log_level": 0,
+            }
+        )
+
+
+def _topics(client: AdminClient) -> list[str]:
+    return sorted(set(client.list_topics(timeout=_ANSWER_S).topics) - _INTERNAL)
+
+
+def _groups(client: AdminClient) -> list[str]:
+    found = client.list_consumer_groups().result(_ANSWER_S)
+    if found.errors:
+        raise found.errors[0]
+    return sorted(group.group_id for group in found.valid)
+
+
+def _settings(client: AdminClient) -> Iterator[tuple[str, str]]:
+    """Yield the settings of the node; those that are secret are not told."""
+    from confluent_kafka.admin import (  # type: ignore[attr-defined]  # noqa: PLC0415 - heavy
+        ConfigResource,
+        ResourceType,
+    )
+
+    for future in client.describe_configs([ConfigResource(ResourceType.BROKER, _NODE)]).values():
+        for entry in future.result(_ANSWER_S).values():
+            yield entry.name, str(entry.value)
+
+
+def _each(asked: Mapping[str, Future[Any]]) -> None:
+    """Wait for the answers; what is gone already, or not yet empty, is seen at the next look."""
+    from confluent_kafka import KafkaError, KafkaException  # noqa: PLC0415 - heavy
+
+    for future in asked.values():
+        try:
+            future.result(_ANSWER_S)
+        except KafkaException as error:
+            if error.args[0].code() not in {
+                KafkaError.UNKNOWN_TOPIC_OR_PART,
+                KafkaError.GROUP_ID_NOT_FOUND,
+                KafkaError.NON_EMPTY_GROUP,
+            }:
+                raise
+
+
+def _look_again(deadline: float, left: str) -> None:
+    if time.monotonic() > deadline:
+        raise ServiceError(f"kafka still had {left} after {_EMPTIED_WITHIN_S:g} s")
+    time.sleep(_LOOK_S)

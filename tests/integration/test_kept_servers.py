@@ -1,0 +1,99 @@
+"""Servers that serve several runs of one command, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cache import cache_root
+from harness.errors import ExitCode
+from harness.load.process import events_sent
+from tests.integration.conftest import Done, Running, harness, left_behind, until
+from tests.sites import runtime_named
+
+TWO = ("--target", "redis-list", "--target", "redis")
+
+
+@pytest.fixture(params=["local", "docker"])
+def runtime(request: pytest.FixtureRequest) -> str:
+    return runtime_named(request.param).name
+
+
+def _runs(project: Path) -> list[Path]:
+    return sorted((project / "results" / "runs").iterdir())
+
+
+def _served_before(run: Path) -> Any:
+    return json.loads((run / "environment.json").read_text())["servers_served_before"]
+
+
+def _passed(done: Done) -> None:
+    assert done.code == 0, done.err
+    assert {result["verdict"] for result in done.results()} == {"pass"}
+    assert {result["counts"]["lost"] for result in done.results()} == {0}
+
+
+def test_a_matrix_uses_servers_again_and_each_run_says_so(project: Path, runtime: str) -> None:
+    done = harness("run", "control", *TWO, "--runtime", runtime, "--json", "-")
+    _passed(done)
+    first, second = _runs(project)
+    assert [_served_before(first), _served_before(second)] == [0, 1]
+    assert done.err.count("servers kept, after a run: emptied, and found as when new") == 1
+    assert (
+        "kept after 1 run, emptied, and found as when new" in (second / "report.html").read_text()
+    )
+    for run in (first, second):
+        for name in ("postgres", "redis", "toxiproxy", "target"):
+            assert (run / "logs" / f"{name}.log").exists(), name
+    assert "database system is ready" in (first / "logs" / "postgres.log").read_text()
+    assert "database system is ready" not in (second / "logs" / "postgres.log").read_text()
+    assert left_behind(done.pid) == []
+    assert list((cache_root() / "state" / runtime).glob(f"*~{done.pid}~*")) == []
+
+
+def test_servers_of_their_own_can_be_asked_for(project: Path) -> None:
+    done = harness(
+        *("run", "control", *TWO, "--runtime", "local"), "--fresh-servers", "--json", "-"
+    )
+    _passed(done)
+    assert [_served_before(run) for run in _runs(project)] == [0, 0]
+    assert "servers kept" not in done.err
+
+
+def test_repeats_use_servers_again(project: Path) -> None:
+    done = harness("run", "control", "--target", "channel", "--runtime", "local", "--repeat", "3")
+    assert done.code == 0, done.err
+    assert [_served_before(run) for run in _runs(project)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_servers_that_lie_idle_are_left_by_nobody(
+    project: Path, background: Callable[..., Running], runtime: str, number: signal.Signals
+) -> None:
+    """Interrupted, the harness ends what it kept too; killed, it leaves it for `recover`."""
+    targets = ("--target", "channel", "--target", "redis")
+    running = background("run", "control", *targets, "--runtime", runtime)
+    runs = project / "results" / "runs"
+    until(lambda: runs.exists() and sum(events_sent(run) > 100 for run in runs.glob("*")) == 2)
+    kept = f"*.servers~{running.popen.pid}~*"
+    assert len(list((cache_root() / "state" / runtime).glob(kept))) == 2
+
+    running.send(number)
+    done = running.end()
+
+    if number == signal.SIGINT:
+        assert done.code == ExitCode.INTERRUPTED
+    else:
+        assert list((cache_root() / "state" / runtime).glob(kept))
+        recovered = harness("recover")
+        assert recovered.code == 0
+        assert ".servers" in recovered.out
+    assert left_behind(running.popen.pid) == []
+    assert list((cache_root() / "state" / runtime).glob(kept)) == []
+    again = harness("recover")
+    assert f"~{running.popen.pid}~" not in again.out

@@ -1,0 +1,158 @@
+"""What a shelf keeps, what it does not, and that it closes all of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.errors import ServiceError
+from harness.shelf import Shelf
+
+
+class Recorded:
+    """Servers that only note what is done to them."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.unfit_since: str | None = None
+        self.fails_at: str = ""
+
+    def _note(self, what: str) -> None:
+        self.done.append(what)
+        if what == self.fails_at:
+            raise ServiceError(f"{what} failed")
+
+    def start(self) -> None:
+        self._note("start")
+
+    def renew(self) -> None:
+        self._note("renew")
+
+    def close(self) -> None:
+        self._note("close")
+
+    def unfit(self) -> str | None:
+        return self.unfit_since
+
+
+class Maker:
+    """Makes servers, and keeps them all for a look."""
+
+    def __init__(self) -> None:
+        self.made: list[Recorded] = []
+        self.said: list[str] = []
+
+    def __call__(self) -> Recorded:
+        self.made.append(Recorded())
+        return self.made[-1]
+
+
+@pytest.fixture
+def maker() -> Maker:
+    return Maker()
+
+
+def serve(shelf: Shelf, maker: Maker, kind: str = "one") -> Recorded:
+    with shelf.lend(kind, maker, maker.said.append) as servers:
+        return servers
+
+
+def test_what_comes_back_unharmed_is_renewed_and_serves_the_next(maker: Maker) -> None:
+    with Shelf() as shelf:
+        first, second, third = (serve(shelf, maker) for _ in range(3))
+        assert first is second is third
+        assert first.done == ["start", "renew", "renew"]
+    assert first.done[-1] == "close"
+    assert maker.said == []
+
+
+def test_one_kind_does_not_stand_in_for_another(maker: Maker) -> None:
+    with Shelf() as shelf:
+        assert serve(shelf, maker, "one") is not serve(shelf, maker, "two")
+        assert serve(shelf, maker, "one") is maker.made[0]
+        assert len(maker.made) == 2
+
+
+def test_what_is_unfit_afterwards_is_closed_and_it_is_said(maker: Maker) -> None:
+    with Shelf() as shelf:
+        with shelf.lend("one", maker, maker.said.append) as servers:
+            servers.unfit_since = "a fault struck redis"
+        assert servers.done == ["start", "close"]
+        assert maker.said == ["servers are not kept: a fault struck redis"]
+        assert serve(shelf, maker) is not servers
+
+
+def test_what_cannot_be_renewed_is_closed_and_new_ones_serve(maker: Maker) -> None:
+    with Shelf() as shelf:
+        first = serve(shelf, maker)
+        first.fails_at = "renew"
+        second = serve(shelf, maker)
+        assert second is not first
+        assert first.done == ["start", "renew", "close"]
+        assert second.done == ["start"]
+        assert maker.said == ["servers that were kept are not used again: renew failed"]
+
+
+@pytest.mark.parametrize("error", [ServiceError("died"), KeyboardInterrupt(), ValueError("bug")])
+def test_after_an_error_nothing_is_kept(maker: Maker, error: BaseException) -> None:
+    with Shelf() as shelf:
+        with (
+            pytest.raises(type(error)),
+            shelf.lend("one", maker, maker.said.append) as servers,
+        ):
+            raise error
+        assert servers.done == ["start", "close"]
+        assert serve(shelf, maker) is not servers
+
+
+def test_what_does_not_start_is_closed(maker: Maker) -> None:
+    def failing() -> Recorded:
+        made = maker()
+        made.fails_at = "start"
+        return made
+
+    with (
+        Shelf() as shelf,
+        pytest.raises(ServiceError, match="start failed"),
+        shelf.lend("one", failing, maker.said.append),
+    ):
+        pass
+    assert maker.made[0].done == ["start", "close"]
+
+
+def test_without_a_place_each_run_has_its_own(maker: Maker) -> None:
+    # Not entered, as when a run alone makes one.
+    shelf = Shelf(at_once=0)
+    assert serve(shelf, maker) is not serve(shelf, maker)
+    assert [made.done for made in maker.made] == [["start", "close"]] * 2
+
+
+def test_of_more_than_it_has_places_for_the_oldest_goes(maker: Maker) -> None:
+    with Shelf(at_once=2) as shelf:
+        one = serve(shelf, maker, "one")
+        two = serve(shelf, maker, "two")
+        assert serve(shelf, maker, "one") is one
+        three = serve(shelf, maker, "three")
+        assert two.done == ["start", "close"]
+        assert one.done == ["start", "renew"]
+        assert three.done == ["start"]
+    assert one.done[-1] == three.done[-1] == "close"
+    assert two.done.count("close") == 1
+
+
+def test_one_that_does_not_close_does_not_keep_the_others_open(maker: Maker) -> None:
+    shelf = Shelf()
+    for kind in ("one", "two", "three"):
+        serve(shelf, maker, kind)
+    maker.made[1].fails_at = "close"
+    with pytest.raises(ServiceError, match="close failed"), shelf:
+        pass
+    assert all(made.done[-1] == "close" for made in maker.made)
+
+
+def test_two_runs_at_once_have_servers_of_their_own(maker: Maker) -> None:
+    with Shelf() as shelf:
+        with shelf.lend("one", maker, maker.said.append) as outer:
+            inner = serve(shelf, maker)
+            assert inner is not outer
+        assert inner.done == ["start", "close"]
+        assert serve(shelf, maker) is outer
