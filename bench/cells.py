@@ -4,6 +4,8 @@ Unavoidable are the planned load, with its fault in the middle of it, and the ti
 last event was persisted. The rest is the harness's own: bringing servers and target up,
 beginning the load, seeing that reads have settled, collecting, stopping everything, judging
 and drawing the page.
+
+Each cell is run twice: with new servers, and then with the same, kept and emptied.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from harness.load.reading import read_journals
 from harness.model import Verdict
 from harness.narrator import Silent
 from harness.report.page import save_run_page
+from harness.report.saved import read_environment
 from harness.run import Ask
 from harness.run import run as run_cell
+from harness.shelf import Shelf
 
 NAME = "cells"
 EXPERIMENT = "crash"
@@ -50,9 +54,11 @@ def _matrix(runtime: str) -> Callable[[Say], list[Measured]]:
         found = []
         with tempfile.TemporaryDirectory() as folder:
             for cell in chosen:
-                say(f"{cell.name} on {cell.target.name}, {runtime}")
-                ask = Ask(cell, where, SEED, Path(folder).resolve(), Silent())
-                found.append(_measured(ask))
+                with Shelf() as shelf:
+                    for _ in range(2):
+                        say(f"{cell.name} on {cell.target.name}, {runtime}")
+                        ask = Ask(cell, where, SEED, Path(folder).resolve(), Silent(), shelf=shelf)
+                        found.append(_measured(ask))
         return found
 
     return measure
@@ -72,6 +78,7 @@ def _measured(ask: Ask) -> Measured:
     spent = result.timings_s
     return {
         "target": result.target,
+        "kept": bool(read_environment(folder).servers_served_before),
         "seconds": seconds,
         "load_s": load_s,
         "drain_s": drain_s,
@@ -83,7 +90,7 @@ def _measured(ask: Ask) -> Measured:
     }
 
 
-# A matrix takes one to three minutes.
+# A matrix, made twice, takes three to five minutes.
 PIECES = {name: Piece(_matrix(name), 3) for name in MOST_S}
 
 
@@ -91,30 +98,31 @@ def report(found: Found) -> Report:
     """Return each cell's overhead, and what it consists of."""
     rows, goals = [], []
     for runtime, rounds in found.items():
-        by_target: dict[str, list[Measured]] = {}
+        cells_of: dict[tuple[str, bool], list[Measured]] = {}
         for cell in chain(*rounds):
-            by_target.setdefault(cell["target"], []).append(cell)
-        each = {target: _median(runs, "overhead_s") for target, runs in by_target.items()}
+            cells_of.setdefault((cell["target"], cell["kept"]), []).append(cell)
+        each = {which: _median(runs, "overhead_s") for which, runs in cells_of.items()}
         rows += [
             Row(
-                f"{target}, {runtime}",
+                f"{target}, {runtime}, {'kept' if kept else 'new'} servers",
                 f"{EXPERIMENT}: {_median(runs, 'load_s'):g} s of load, "
                 f"{_median(runs, 'drain_s'):.1f} s until drained",
-                round(each[target], 2),
+                round(each[target, kept], 2),
                 "seconds beyond",
                 None,
                 _consists_of(runs),
             )
-            for target, runs in by_target.items()
+            for (target, kept), runs in cells_of.items()
         ]
-        most = max(each.values(), default=None)
-        goals.append(at_most(f"seconds of overhead, {runtime}, worst cell", most, MOST_S[runtime]))
+        for kept, which in ((True, "kept servers"), (False, "new servers")):
+            most = max((s for (_, k), s in each.items() if k is kept), default=None)
+            goals.append(at_most(f"seconds of overhead, {runtime}, {which}", most, MOST_S[runtime]))
     return Report(
         NAME,
         "What a cell costs beyond load and drain",
-        "The crash matrix, judged and with its pages. Each cell has servers of its own: nothing "
-        "can be left over from the cell before, and none meets a server that is warmer than that "
-        "of another. Keeping them would spare a part of what setting up takes, at most.",
+        "The crash matrix, judged and with its pages, each cell with new servers and "
+        "then with the same, kept: setting up is then to empty them, to compare them with what "
+        "they were when new, and to start the target.",
         min(map(len, found.values())),
         rows,
         goals,

@@ -27,8 +27,9 @@ SERVICE_READY_S = 60.0
 
 def lend(order: Order, runtime: str, make: Callable[[Order], S]) -> AbstractContextManager[S]:
     """Lend a run the servers that it asks for: those of its shelf, or its own."""
+    shelf = order.shelf if order.services else None
     kind = runtime, _alike(order)
-    return (order.shelf or Shelf(at_once=0)).lend(kind, lambda: make(order), order.say)
+    return (shelf or Shelf(at_once=0)).lend(kind, lambda: make(order), order.say)
 
 
 def _alike(order: Order) -> Hashable:
@@ -72,6 +73,7 @@ class ServerSet(ABC):
         self._listens, self._fronts = _addresses(order, self._services)
         self._slots: dict[str, Slot] = {}
         self._as_new: dict[str, frozenset[str]] = {}
+        self._untold: dict[str, str] = {}
         self._struck: set[str] = set()
         self._down: set[str] = set()
         self._closing = ExitStack()
@@ -105,12 +107,19 @@ class ServerSet(ABC):
         self._put_proxies()
 
     def _note_as_new(self, service: Service) -> None:
-        self._as_new[service.name] = service.contents(self._slots[service.name])
+        try:
+            self._as_new[service.name] = service.contents(self._slots[service.name])
+        except ServiceError as error:
+            # An image of somebody else's may hold an older server. It still serves one run.
+            self._untold[service.name] = str(error)
 
     def unfit(self) -> str | None:
         """Return why no other run may have them, or None."""
         if self._struck:
             return f"a fault struck {', '.join(sorted(self._struck))}"
+        if self._untold:
+            name, why = next(iter(self._untold.items()))
+            return f"{name} did not say what it contained when it was new: {why}"
         if ended := self.ended():
             return f"{', '.join(sorted(ended))} ended"
         return None

@@ -117,8 +117,6 @@ class DockerSite(Disks):
         self._events: EngineEvents | None = None
         if servers.network is not None:
             self._events = EngineEvents({owner, servers.owner})
-            # From now on their ends are heard of; nobody was listening before.
-            self._check(servers.ended())
 
     @property
     def proxies(self) -> ProxyControl:
@@ -139,6 +137,10 @@ class DockerSite(Disks):
         child = Child(name, argv, everything, log=log)
         self._helpers.append(child)
         return child
+
+    def check_servers(self) -> None:
+        """Raise when a server ended before anybody was listening for its end."""
+        self._check(self._servers.ended())
 
     def check(self) -> None:
         """Raise when a server, or the target outside a fault, has ended."""
@@ -496,6 +498,7 @@ class DockerRuntime:
             stack.callback(remove_labelled, client, owner.mark)
             site = DockerSite(order, owner, servers, client)
             stack.callback(site.close)
+            site.check_servers()
             if order.target.attach is None:
                 site.start_all()
             else:

@@ -26,6 +26,8 @@ from harness.plugins import names_in
 from harness.runtime import Runtime, in_service
 from harness.runtimes._disks import mounts
 from harness.runtimes._processes import marked
+from harness.service import Slot
+from harness.services import discover
 from harness.shelf import Shelf
 from harness.site import (
     Killable,
@@ -518,6 +520,20 @@ def test_a_server_that_does_not_come_clean_serves_no_other_run(kept: Kept) -> No
     (told,) = [line for line in kept.said if "not used again" in line]
     assert "postgres, emptied, is not as when it was new: it still has setting of the file" in told
     assert "its log ends:" in told
+
+
+def test_a_server_that_does_not_describe_itself_serves_one_run(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(slot: Slot) -> frozenset[str]:
+        raise ServiceError(f"redis on {slot.listen}: unknown command")
+
+    monkeypatch.setattr(discover()["redis"], "contents", silent)
+    for _ in range(2):
+        with kept.up("redis") as up:
+            assert up.site.served == 0
+            up.site.check()
+    assert [line for line in kept.said if "redis did not say what it contained" in line]
 
 
 def test_a_server_that_ends_while_it_is_kept_is_replaced(kept: Kept) -> None:
