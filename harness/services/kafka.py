@@ -129,7 +129,7 @@ class Kafka:
         # A refused connection costs nothing; a client costs threads and retries for seconds.
         if not accepts(slot.listen.host, slot.listen.port):
             return False
-        return Admin(slot.listen, USER, slot.password).serves(_ANSWER_S)
+        return self._around(slot).serves(_ANSWER_S)
 
     def reset(self, slot: Slot) -> None:
         """Delete all topics and groups; what Kafka itself keeps for groups stays, empty."""
@@ -140,8 +140,9 @@ class Kafka:
         return self._around(slot).contents()
 
     def _around(self, slot: Slot) -> Admin:
-        address = Address.parse(self.variables(slot, slot.listen)["address"])
-        return Admin(address, USER, slot.password)
+        # At the other listener a client is sent on to the proxy, which may not be there yet;
+        # then it is a matter of chance whether it answers in time.
+        return Admin(_internal(slot), USER, slot.password)
 
     def variables(self, slot: Slot, address: Address) -> dict[str, str]:
         """Return where a client finds it.
@@ -150,7 +151,7 @@ class Kafka:
         to go around the proxy is given the node's internal listener.
         """
         if address == slot.listen != slot.advertised:
-            address = Address("127.0.0.1", internal_port(slot))
+            address = _internal(slot)
         return {
             "host": address.host,
             "port": str(address.port),
@@ -158,6 +159,11 @@ class Kafka:
             "username": USER,
             "password": slot.password,
         }
+
+
+def _internal(slot: Slot) -> Address:
+    """Return where this machine reaches the listener that goes around every proxy."""
+    return Address(slot.listen.host, internal_port(slot))
 
 
 def _kafka_version() -> str:
