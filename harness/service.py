@@ -21,14 +21,14 @@ ANSWERS_WITHIN_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """The place a runtime gives one server in one run.
+    """The place a runtime gives one server for as long as it is kept.
 
     Attributes:
         folder: private and empty at first; the server's data and configuration.
         listen: where the server must listen.
         advertised: where other parts of the run reach it; differs from ``listen``
             when a proxy stands in between (Kafka tells its clients this address).
-        password: random for this run; the server must demand it where it can.
+        password: random; the server must demand it where it can.
         settings: those of the server's own that this run changes, checked beforehand.
     """
 
@@ -196,12 +196,18 @@ def renew(service: Service, slot: Slot, as_new: frozenset[str]) -> None:
     Raises:
         ServiceError: something is left, or missing, or it does not answer.
     """
-    deadline = time.monotonic() + ANSWERS_WITHIN_S
-    while not service.ready(slot):
-        if time.monotonic() > deadline:
-            raise ServiceError(f"{service.name} does not serve any more")
-        time.sleep(0.05)
+    _check_serves(service, slot)
     service.reset(slot)
+    check_as_new(service, slot, as_new)
+
+
+def check_as_new(service: Service, slot: Slot, as_new: frozenset[str]) -> None:
+    """Make sure that a server has nothing in it that it did not have when it was new.
+
+    Raises:
+        ServiceError: as for ``renew``.
+    """
+    _check_serves(service, slot)
     now = service.contents(slot)
     differing = [f"still has {line}" for line in sorted(now - as_new)]
     differing += [f"has no {line}" for line in sorted(as_new - now)]
@@ -209,3 +215,11 @@ def renew(service: Service, slot: Slot, as_new: frozenset[str]) -> None:
         more = len(differing) - TOLD
         told = ", ".join(differing[:TOLD]) + (f" and {more} more" if more > 0 else "")
         raise ServiceError(f"{service.name}, emptied, is not as when it was new: it {told}")
+
+
+def _check_serves(service: Service, slot: Slot) -> None:
+    deadline = time.monotonic() + ANSWERS_WITHIN_S
+    while not service.ready(slot):
+        if time.monotonic() > deadline:
+            raise ServiceError(f"{service.name} does not serve any more")
+        time.sleep(0.05)

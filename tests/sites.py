@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import docker
 import pytest
 
 from harness import runtimes
@@ -17,6 +18,7 @@ from harness.narrator import Silent
 from harness.plugins import load
 from harness.probe import HealthProbe
 from harness.runtime import Order, RunningSite, Runtime
+from harness.runtimes._docker_events import RUN_LABEL
 from harness.services import discover
 from harness.services.toxiproxy import Proxies
 from harness.shelf import Shelf
@@ -44,6 +46,23 @@ def runtime_named(name: str) -> Runtime:
         pytest.skip(why)
     assert why is None, why
     return chosen
+
+
+def on_engine(mark: str) -> list[str]:
+    """Return the names of what there is on the Docker engine with this in its owner's mark."""
+    client = docker.from_env()
+    try:
+        things = [
+            *client.containers.list(all=True, filters={"label": RUN_LABEL}, ignore_removed=True),
+            *client.networks.list(filters={"label": RUN_LABEL}),
+            *client.volumes.list(filters={"label": RUN_LABEL}),
+        ]
+    finally:
+        client.close()
+    labels = [thing.attrs.get("Labels") or thing.attrs["Config"]["Labels"] for thing in things]
+    return [
+        str(thing.name) for thing, of in zip(things, labels, strict=True) if mark in of[RUN_LABEL]
+    ]
 
 
 class Shared:

@@ -60,7 +60,6 @@ def capacity(
     from harness.capacity import Asked, Bounds, Search, cell_at, look, measured, weigh
     from harness.catalogue import Catalogue
     from harness.report.capacities_markdown import save_capacities_page
-    from harness.shelf import Shelf
 
     search = Search(start, most, hold, precision, limit)
     bounds = Bounds(latency, backlog)
@@ -77,15 +76,14 @@ def capacity(
 
     def attempt(rate_per_s: float) -> Tried:
         cell = cell_at(loaded, rate_per_s, hold, same)
-        result = next(iter(run_all([cell], chosen, seed, catalogue, shelf=shelf)))
+        result = next(iter(run_all([cell], chosen, seed, catalogue)))
         tried = weigh(rate_per_s, result, catalogue.runs / result.run_id, bounds)
         told = "sustained" if tried.sustained else tried.why
         say(f"{rate_per_s:g} events/s: {told}")
         return tried
 
     asked = Asked(loaded.name, chosen.name, seed, None if same is None else same.name)
-    with Shelf() as shelf:
-        found = measured(asked, bounds, search, look(search, attempt))
+    found = measured(asked, bounds, search, look(search, attempt))
     parts = (loaded.name, chosen.name, *([] if asked.like is None else [f"like-{asked.like}"]))
     path = catalogue.root / "results" / "capacity" / f"{'-'.join(parts)}.json"
     found.save(path)

@@ -68,7 +68,6 @@ def durability(
     from harness.plugins import unknown
     from harness.report.durability import durability_table
     from harness.result import exit_code
-    from harness.shelf import Shelf
 
     if json_file is not None and not json_file.parent.is_dir():
         raise UsageError(f"--json {json_file}: folder {json_file.parent} does not exist")
@@ -86,16 +85,15 @@ def durability(
     recover(chosen)
 
     def run(cell: Cell) -> Result:
-        return next(iter(run_all([cell], chosen, seed, catalogue, shelf=shelf)))
+        return next(iter(run_all([cell], chosen, seed, catalogue)))
 
     made, results = _made(chosen, seed), []
-    with Shelf() as shelf:
-        for trial, result in measure(asked, run):
-            trial.worth.made = made
-            results += [result] if result is not None else []
-            if save:
-                # As they come: whoever interrupts this keeps what was measured.
-                _save([trial.worth], catalogue)
+    for trial, result in measure(asked, run):
+        trial.worth.made = made
+        results += [result] if result is not None else []
+        if save:
+            # As they come: whoever interrupts this keeps what was measured.
+            _save([trial.worth], catalogue)
     worths = rows(asked)
     if str(json_file) != "-":
         OUT.print(durability_table(worths, wanted))

@@ -211,7 +211,7 @@ def _run(ask: _Ask) -> ExitCode:
         prepare(ask.runtime, ready)
         say(f"runtime {ask.runtime.name}, seed {ask.seed}, {_number(len(ready), 'run')}")
         recover(ask.runtime)
-        with shelf_of(ask.fresh_servers) as shelf:
+        with shelf_of(ask.fresh_servers or len(ready) == 1) as shelf:
             for result in run_all(
                 ready, ask.runtime, ask.seed, ask.catalogue, watch=ask.watch, shelf=shelf
             ):

@@ -62,7 +62,6 @@ def search(
     from harness.plugins import unknown
     from harness.search import Search, check
     from harness.search import search as look
-    from harness.shelf import Shelf
 
     if json_file is not None and not json_file.parent.is_dir():
         raise UsageError(f"--json {json_file}: folder {json_file.parent} does not exist")
@@ -84,14 +83,13 @@ def search(
     found = catalogue.root / "results" / "found"
 
     def run(one: Cell, root: int, number: int) -> Result:
-        return next(iter(run_all([one], chosen, root, catalogue, repeat=number, shelf=shelf)))
+        return next(iter(run_all([one], chosen, root, catalogue, repeat=number)))
 
-    with Shelf() as shelf:
-        reports = [
-            (cell, look(Search(cell, name, seed, run, catalogue.runs, found, limit_s, steps)))
-            for name, cell in named.items()
-            if cell in ready
-        ]
+    reports = [
+        (cell, look(Search(cell, name, seed, run, catalogue.runs, found, limit_s, steps)))
+        for name, cell in named.items()
+        if cell in ready
+    ]
     for cell, report in reports:
         if str(json_file) != "-":
             _show(cell, report)

@@ -47,7 +47,6 @@ def worked_numbers(
     """
     from harness.admission import check
     from harness.catalogue import Catalogue
-    from harness.shelf import Shelf
     from harness.worked import FILE, cell_of, read_numbers
 
     catalogue = Catalogue.here()
@@ -66,11 +65,10 @@ def worked_numbers(
         done: list[Result] = []
         for number in range(repeat):
             say(f"{cell.name} on {cell.target.name}: run {number + 1} of {repeat}")
-            done += run_all([cell], chosen, seed, catalogue, repeat=number, shelf=shelf)
+            done += run_all([cell], chosen, seed, catalogue, repeat=number)
         return done
 
-    with Shelf() as shelf:
-        told = _rows(numbers, catalogue, lambda cell: check(cell, chosen), run)
+    told = _rows(numbers, catalogue, lambda cell: check(cell, chosen), run)
     options = "".join(f" {name} {value}" for name, value in _told(repeat, seed))
     raise typer.Exit(_show(catalogue, told, f"harness {NAME}{options}", chosen.name))
 

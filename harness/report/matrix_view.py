@@ -164,6 +164,8 @@ def about(runs: Sequence[JudgedRun]) -> list[tuple[str, str]]:
             note(name.replace("_", " "), value)
         for name, value in run.environment.servers.items():
             note(name, value)
+        if (before := run.environment.servers_served_before) is not None:
+            note("servers", "kept from another run and emptied" if before else "new")
         for name in ("lossmeter", "locust", "numpy"):
             if name in run.environment.packages:
                 note(name, run.environment.packages[name])

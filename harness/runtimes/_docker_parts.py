@@ -175,11 +175,6 @@ class Part:
             state: Mapping[str, Any] = self.container.attrs["State"]
             return state
 
-    def restarts(self) -> int:
-        """Return how often the engine has restarted it by policy."""
-        self.state()
-        return int(self.container.attrs["RestartCount"])
-
     def networks(self) -> list[str]:
         """Return the names of the networks that it is connected to."""
         self.state()

@@ -156,10 +156,6 @@ class DockerServers(ServerSet):
         states = {name: part.state() for name, part in self._parts.items()}
         return {n: int(state["ExitCode"]) for n, state in states.items() if not state["Running"]}
 
-    def expected(self, name: str) -> bool:
-        """Return whether a fault took one down."""
-        return name in self._down
-
     def life(self, name: str) -> Incarnation:
         """Return the present or last life of one's main process."""
         self.slot_of(name)
@@ -190,7 +186,7 @@ class DockerServers(ServerSet):
                 part.save_log(self._logs)
 
     def renew(self) -> None:
-        """Empty all, and let their logs begin anew."""
+        """Let their logs begin anew, and empty all."""
         for part in self._parts.values():
             part.begin_log()
         super().renew()

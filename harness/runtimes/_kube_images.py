@@ -114,7 +114,8 @@ class NodeImages:
             if process.stdin is None or process.stderr is None:
                 raise ServiceError("ctr takes no input")
             with suppress(BrokenPipeError):
-                for piece in self._docker.images.get(image).save(named=True):
+                # By this name, for it may have others too.
+                for piece in self._docker.api.get_image(image):
                     process.stdin.write(piece)
                 process.stdin.close()
             said = process.stderr.read().decode(errors="replace")

@@ -16,6 +16,7 @@ from harness.runtimes._processes import (
     account,
     base_environment,
     kill_marked,
+    last_of,
     marked,
     run_to_end,
 )
@@ -119,7 +120,7 @@ class LocalServers(ServerSet):
 
     def last_lines(self, name: str) -> str:
         """Return the end of one's log on one line."""
-        return self._children[name].last_lines(2)
+        return last_of(self._said(name), 2)
 
     def log(self, name: str) -> str:
         """Return what one has written in this run so far."""

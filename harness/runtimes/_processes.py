@@ -188,9 +188,15 @@ class Child:
 def last_lines(log: Path, count: int = 5) -> str:
     """Return the last non-empty lines of a log, joined by `` | ``."""
     try:
-        text = log.read_text(encoding="utf-8", errors="replace")
+        said = log.read_bytes()
     except OSError:
         return "no log"
+    return last_of(said, count)
+
+
+def last_of(said: bytes, count: int = 5) -> str:
+    """Return the same of what was written into a log."""
+    text = said.decode(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " | ".join(lines[-count:]) or "empty log"
 

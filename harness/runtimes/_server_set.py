@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ from harness.ports import LOOPBACK, free_ports
 from harness.runtime import Order
 from harness.runtimes._disks import LoopDisk
 from harness.runtimes._state import check_room, remove_state, state_folder
-from harness.service import Service, Slot, renew
+from harness.service import Service, Slot, check_as_new, renew
 from harness.shelf import Shelf
 from harness.site import Endpoint, Exit, Incarnation, ProxyControl
 
@@ -25,11 +25,17 @@ S = TypeVar("S", bound="ServerSet")
 SERVICE_READY_S = 60.0
 
 
-def lend(order: Order, runtime: str, make: Callable[[Order], S]) -> AbstractContextManager[S]:
-    """Lend a run the servers that it asks for: those of its shelf, or its own."""
+@contextmanager
+def lend(order: Order, runtime: str, make: Callable[[Order], S]) -> Iterator[S]:
+    """Lend a run the servers that it asks for, those of its shelf or its own; save their logs."""
     shelf = order.shelf if order.services else None
     kind = runtime, _alike(order)
-    return (shelf or Shelf(at_once=0)).lend(kind, lambda: make(order), order.say)
+    with (shelf or Shelf(at_once=0)).lend(kind, lambda: make(order), order.say) as servers:
+        servers.serve(order)
+        try:
+            yield servers
+        finally:
+            servers.save_logs()
 
 
 def _alike(order: Order) -> Hashable:
@@ -65,7 +71,7 @@ class ServerSet(ABC):
         self.versions: dict[str, str] = {}
         self.disks: dict[str, LoopDisk] = {}
         self._order = order
-        self._kept = order.shelf is not None
+        self._kept = order.shelf is not None and order.shelf.keeps
         self._logs = order.folder / "logs"
         self._services = list(order.services)
         if order.proxy is not None:
@@ -109,8 +115,8 @@ class ServerSet(ABC):
     def _note_as_new(self, service: Service) -> None:
         try:
             self._as_new[service.name] = service.contents(self._slots[service.name])
-        except ServiceError as error:
-            # An image of somebody else's may hold an older server. It still serves one run.
+        except Exception as error:  # noqa: BLE001 - whatever it is, it serves one run
+            # An image of somebody else's may hold another server.
             self._untold[service.name] = str(error)
 
     def unfit(self) -> str | None:
@@ -125,18 +131,26 @@ class ServerSet(ABC):
         return None
 
     def renew(self) -> None:
-        """Empty all, make sure that they are as when new, and put the proxies in front again."""
+        """Empty all and make sure that they are as when new; the proxies go first."""
+        if self._order.proxy is not None:
+            self._with_log(renew, self._order.proxy)
+        self._side_by_side(lambda service: self._with_log(renew, service))
+
+    def resume(self) -> None:
+        """Make sure once more, and put the proxies in front again."""
         check_room(self._state)
         if ended := self.ended():
             raise ServiceError(f"{', '.join(sorted(ended))} ended")
-        self._side_by_side(self._renew)
+        self._side_by_side(lambda service: self._with_log(check_as_new, service))
         self._put_proxies()
         self.served += 1
 
-    def _renew(self, service: Service) -> None:
+    def _with_log(
+        self, do: Callable[[Service, Slot, frozenset[str]], None], service: Service
+    ) -> None:
         name = service.name
         try:
-            renew(service, self._slots[name], self._as_new[name])
+            do(service, self._slots[name], self._as_new[name])
         except ServiceError as error:
             raise ServiceError(f"{error}; its log ends: {self.last_lines(name)}") from None
 
@@ -158,9 +172,9 @@ class ServerSet(ABC):
     def ended(self) -> dict[str, int]:
         """Return the exit codes of those that are down, a fault's doing or not, by name."""
 
-    def unasked(self) -> dict[str, int]:
-        """Return the same of those that no fault took down."""
-        return {name: code for name, code in self.ended().items() if name not in self._down}
+    def expected(self, name: str) -> bool:
+        """Return whether a fault took one down."""
+        return name in self._down
 
     def kill(self, name: str) -> Exit:
         """Send SIGKILL to one and wait for its end."""

@@ -1,8 +1,8 @@
 """The Docker runtime: targets and servers each in a container of their own.
 
 All containers of a run share a network that leads nowhere else. What is published is
-published on 127.0.0.1 and keeps its port across restarts. Everything carries the run's
-label, by which ``recover`` finds it after the harness itself was killed.
+published on 127.0.0.1 and keeps its port across restarts. Everything carries the label of the
+run or of its servers, by which ``recover`` finds it after the harness itself was killed.
 """
 
 from __future__ import annotations
@@ -81,7 +81,6 @@ if TYPE_CHECKING:
     import docker
 
 READY_POLL_S = 0.05
-FIRST_PROXY_PORT = 20001
 TARGET = "target"
 SHARED = "/run/lossmeter"
 _CAN = (
@@ -485,11 +484,9 @@ class DockerRuntime:
 
     @contextmanager
     def open(self, order: Order) -> Iterator[DockerSite]:
-        """Start servers and target; remove them all on leaving."""
+        """Start servers and target; on leaving remove what no other run is to have."""
         with ExitStack() as stack:
             servers = stack.enter_context(lend(order, self.name, DockerServers))
-            stack.callback(servers.save_logs)
-            servers.serve(order)
             client = connect()
             stack.callback(client.close)
             owner = Owner.this_process(order.run_id)

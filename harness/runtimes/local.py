@@ -69,7 +69,6 @@ from harness.site import (
 )
 from harness.target import Target
 
-SERVICE_READY_S = 60.0
 PAUSED_WITHIN_S = 1.0
 _CAN = (
     *(Startable, Ending, Killable, Stoppable, Pausable, Replaceable, Rolling),
@@ -126,11 +125,12 @@ class LocalSite(Disks):
 
     def check(self) -> None:
         """Raise when a server, or the target outside a fault, has ended."""
-        for name, code in self._servers.unasked().items():
-            raise ServiceError(
-                f"{name} ended with exit code {code} in mid-run, which no fault asked for; "
-                f"its log says: {self._servers.last_lines(name)}"
-            )
+        for name, code in self._servers.ended().items():
+            if not self._servers.expected(name):
+                raise ServiceError(
+                    f"{name} ended with exit code {code} in mid-run, which no fault asked for; "
+                    f"its log says: {self._servers.last_lines(name)}"
+                )
         for index, child in self._targets.items():
             if index not in self._expected_ends and child.poll() is not None:
                 raise TargetError(
@@ -363,11 +363,9 @@ class LocalRuntime:
 
     @contextmanager
     def open(self, order: Order) -> Iterator[LocalSite]:
-        """Start servers and target; stop them all on leaving."""
+        """Start servers and target; on leaving stop what no other run is to have."""
         with ExitStack() as stack:
             servers = stack.enter_context(lend(order, self.name, LocalServers))
-            stack.callback(servers.save_logs)
-            servers.serve(order)
             owner = Owner.this_process(order.run_id)
             # Registered first, so that it runs whatever becomes of an orderly close.
             stack.callback(kill_marked, owner)

@@ -38,6 +38,7 @@ _CONTAINER_DATA = "/var/lib/postgresql/data"
 _CREATE = f'echo "create database {DATABASE}" | "$0" --single -D "$1" -c exit_on_error=on postgres'
 
 _SESSION_ENDS_MS = 5000
+_STATEMENT_MS = 20_000
 # What initdb makes has a lower number: FirstNormalObjectId in PostgreSQL's access/transam.h.
 _FIRST_OF_USERS = 16384
 
@@ -51,20 +52,29 @@ _SHARED = """
 select 'setting', name || ' = ' || coalesce(setting, '') from pg_settings
 union all select 'setting of the file', name || ' = ' || coalesce(setting, '')
     from pg_file_settings
-union all select 'database', datname from pg_database
-union all select 'role', rolname from pg_roles
+union all select 'database',
+    concat_ws(' ', datname, datdba::regrole, datacl::text, datconnlimit, datallowconn)
+    from pg_database
+union all select 'role', concat_ws(' ', rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb,
+    rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil) from pg_roles
+union all select 'member of a role', concat_ws(' ', member::regrole, roleid::regrole)
+    from pg_auth_members
 union all select 'setting of a role', setrole::text || ' ' || array_to_string(setconfig, ', ')
     from pg_db_role_setting
 union all select 'tablespace', spcname from pg_tablespace
 union all select 'prepared transaction', gid from pg_prepared_xacts
 union all select 'replication slot', slot_name from pg_replication_slots
 union all select 'session', application_name || ' of ' || usename from pg_stat_activity
-    where backend_type = 'client backend' and pid <> pg_backend_pid()
+    where backend_type = 'client backend' and application_name <> 'lossmeter'
 """
 
 _WITHIN = r"""
 select 'schema', nspname::text from pg_namespace
     where oid >= %(first)s and nspname not like 'pg\_%%temp\_%%'
+union all select 'right', concat_ws(' ', 'on schema', nspname, nspowner::regrole, nspacl::text)
+    from pg_namespace where oid < %(first)s
+union all select 'right', concat_ws(' ', 'by default', defaclrole::regrole, defaclacl::text)
+    from pg_default_acl
 union all select 'relation', relname from pg_class where oid >= %(first)s
 union all select 'function', proname from pg_proc where oid >= %(first)s
 union all select 'type', typname from pg_type where oid >= %(first)s
@@ -225,6 +235,9 @@ def _at(slot: Slot, database: str) -> Iterator[psycopg.Connection[tuple[object, 
             password=slot.password,
             dbname=database,
             connect_timeout=_CONNECT_S,
+            # By this name the harness's own sessions are told apart, one of which may be ending.
+            application_name="lossmeter",
+            options=f"-c statement_timeout={_STATEMENT_MS}",
         ) as connection:
             yield connection
     except psycopg.Error as error:

@@ -416,7 +416,10 @@ def kafka_spoil(server: Server) -> None:
 
 
 SPOILT: dict[str, tuple[Callable[[Server], None], str]] = {
-    "postgres": (postgres_spoil, r"still has role intruder, still has setting of the file fsync ="),
+    "postgres": (
+        postgres_spoil,
+        r"still has role intruder .*, still has setting of the file fsync =",
+    ),
     "redis": (redis_spoil, r"still has setting appendfsync = no, still has user intruder \("),
     "kafka": (kafka_spoil, r"still has setting log.retention.ms = 1"),
 }

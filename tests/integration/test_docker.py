@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
@@ -25,7 +25,7 @@ from harness.runtimes._docker_images import LOG_LINES
 from harness.runtimes.docker import DockerSite
 from harness.services import discover
 from tests.integration.conftest import Running, harness, loading, until
-from tests.sites import runtime_named, up_on
+from tests.sites import on_engine, runtime_named, up_on
 
 RUN = ("run", "crash", "--target", "channel", "--variant", "full", "--runtime", "docker")
 CONTROL = ("run", "control", "--target", "channel", "--runtime", "docker", "--json", "-")
@@ -43,20 +43,6 @@ def client() -> Iterator[docker.DockerClient]:
     client.close()
 
 
-def _of(client: docker.DockerClient, owner_pid: int) -> Sequence[str]:
-    """Return the names of what the runs of one harness have on the engine."""
-    things = [
-        *client.containers.list(all=True, filters={"label": RUN_LABEL}, ignore_removed=True),
-        *client.networks.list(filters={"label": RUN_LABEL}),
-        *client.volumes.list(filters={"label": RUN_LABEL}),
-    ]
-    return [
-        str(thing.name)
-        for thing in things
-        if f":{owner_pid}:" in json.dumps(thing.attrs.get("Labels") or thing.attrs.get("Config"))
-    ]
-
-
 @pytest.fixture
 def stranger(client: docker.DockerClient) -> Iterator[Container]:
     """A container of somebody else's, in a network of somebody else's."""
@@ -69,10 +55,10 @@ def stranger(client: docker.DockerClient) -> Iterator[Container]:
     network.remove()
 
 
-def test_after_success_nothing_is_left(project: Path, client: docker.DockerClient) -> None:
+def test_after_success_nothing_is_left(project: Path) -> None:
     done = harness(*CONTROL)
     assert done.code == 0, done.err
-    assert _of(client, done.pid) == []
+    assert on_engine(f":{done.pid}:") == []
     assert done.results()[0]["runtime"] == "docker"
     (folder,) = (project / "results" / "runs").iterdir()
     for name in ("target.log", "postgres.log", "toxiproxy.log", "load.log"):
@@ -81,15 +67,13 @@ def test_after_success_nothing_is_left(project: Path, client: docker.DockerClien
     assert environment["servers"]["engine"].startswith("Docker ")
 
 
-def test_an_interrupt_leaves_nothing(
-    project: Path, client: docker.DockerClient, background: Callable[..., Running]
-) -> None:
+def test_an_interrupt_leaves_nothing(project: Path, background: Callable[..., Running]) -> None:
     running = background(*RUN)
     until(lambda: loading(project / "results" / "runs"))
-    assert _of(client, running.popen.pid)
+    assert on_engine(f":{running.popen.pid}:")
     running.send(signal.SIGINT)
     assert running.end().code == ExitCode.INTERRUPTED
-    assert _of(client, running.popen.pid) == []
+    assert on_engine(f":{running.popen.pid}:") == []
 
 
 def test_recover_removes_what_a_killed_harness_left_and_no_stranger(
@@ -102,14 +86,14 @@ def test_recover_removes_what_a_killed_harness_left_and_no_stranger(
     until(lambda: loading(project / "results" / "runs"))
     running.send(signal.SIGKILL)
     running.end()
-    assert _of(client, running.popen.pid), "the test needs something to recover"
+    assert on_engine(f":{running.popen.pid}:"), "the test needs something to recover"
     images = {image.id for image in client.images.list()}
 
     done = harness("recover")
 
     assert done.code == 0, done.err
     assert "removed container" in done.out
-    assert _of(client, running.popen.pid) == []
+    assert on_engine(f":{running.popen.pid}:") == []
     stranger.reload()
     assert stranger.status == "running"
     assert images <= {image.id for image in client.images.list()}
@@ -141,9 +125,10 @@ def test_each_image_can_be_replaced_by_another(
         monkeypatch.setenv(f"LOSSMETER_IMAGE_{name.upper()}", f"somebody-else:{name}")
     with up_on(runtime, tmp_path, wanted) as up:
         assert isinstance(up.site, DockerSite)
-        ours = client.containers.list(filters={"label": f"{RUN_LABEL}={up.site._owner.mark}"})
-        images = {str(each.attrs["Config"]["Image"]) for each in ours}
-        assert {f"somebody-else:{name}" for name in wanted.services} < images
+        mark = up.site._servers.owner.mark
+        servers = client.containers.list(filters={"label": f"{RUN_LABEL}={mark}"})
+        images = {str(each.attrs["Config"]["Image"]) for each in servers}
+        assert images == {f"somebody-else:{name}" for name in (*wanted.services, "toxiproxy")}
         assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
     for name in (*wanted.services, "toxiproxy"):
         client.images.remove(f"somebody-else:{name}", noprune=True)

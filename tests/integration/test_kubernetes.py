@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
 from harness.catalogue import Catalogue
@@ -17,7 +19,7 @@ from harness.ownership import Owner, this_boot
 from harness.runtime import Runtime
 from harness.runtimes import _kube_access as access
 from harness.runtimes import _kube_manifests as manifests
-from harness.runtimes._kube_images import NodeImages
+from harness.runtimes._kube_images import _CTR, NodeImages
 from harness.runtimes._kube_space import owned, this_machine
 from harness.services import discover
 from harness.site import Killable, PodRemovable, Rolling, Stoppable
@@ -139,6 +141,25 @@ def test_an_interrupt_removes_the_namespace(
     running.send(signal.SIGINT)
     assert running.end().code == 2
     assert [owner for owner in owned().values() if owner.pid == running.popen.pid] == []
+
+
+def test_an_image_that_has_another_name_too_reaches_the_node_by_ours(runtime: Runtime) -> None:
+    del runtime
+    proxy = discover()["toxiproxy"]
+    engine = docker.from_env()
+    images = NodeImages(lambda _: None)
+    name = images.server(proxy)
+    ours = name.removeprefix("docker.io/")
+    engine.images.get(ours).tag("a-name-of-somebody-else", "first")
+    try:
+        subprocess.run((*_CTR, "rm", name), check=True, capture_output=True)
+        assert NodeImages(lambda _: None).server(proxy) == name
+        listed = subprocess.run((*_CTR, "list", "-q"), check=True, capture_output=True, text=True)
+        assert name in listed.stdout.split()
+    finally:
+        engine.images.remove("a-name-of-somebody-else:first", noprune=True)
+        images.close()
+        engine.close()
 
 
 @pytest.fixture

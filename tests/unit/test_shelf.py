@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import ServiceError
+from harness.errors import InterruptedRunError, ServiceError
 from harness.shelf import Shelf
 
 
@@ -26,6 +26,9 @@ class Recorded:
 
     def renew(self) -> None:
         self._note("renew")
+
+    def resume(self) -> None:
+        self._note("resume")
 
     def close(self) -> None:
         self._note("close")
@@ -60,7 +63,8 @@ def test_what_comes_back_unharmed_is_renewed_and_serves_the_next(maker: Maker) -
     with Shelf() as shelf:
         first, second, third = (serve(shelf, maker) for _ in range(3))
         assert first is second is third
-        assert first.done == ["start", "renew", "renew"]
+        # Emptied as soon as it is not used, so that it lies there with nothing to do.
+        assert first.done == ["start", "renew", "resume", "renew", "resume", "renew"]
     assert first.done[-1] == "close"
     assert maker.said == []
 
@@ -81,15 +85,54 @@ def test_what_is_unfit_afterwards_is_closed_and_it_is_said(maker: Maker) -> None
         assert serve(shelf, maker) is not servers
 
 
-def test_what_cannot_be_renewed_is_closed_and_new_ones_serve(maker: Maker) -> None:
+def test_what_cannot_be_emptied_is_closed_and_the_run_is_not_to_blame(maker: Maker) -> None:
+    with Shelf() as shelf:
+        with shelf.lend("one", maker, maker.said.append) as first:
+            first.fails_at = "renew"
+        assert first.done == ["start", "renew", "close"]
+        assert maker.said == ["servers are not kept: renew failed"]
+        assert serve(shelf, maker) is not first
+
+
+def test_what_changed_while_it_lay_idle_is_closed_and_new_ones_serve(maker: Maker) -> None:
     with Shelf() as shelf:
         first = serve(shelf, maker)
-        first.fails_at = "renew"
+        first.fails_at = "resume"
         second = serve(shelf, maker)
         assert second is not first
-        assert first.done == ["start", "renew", "close"]
-        assert second.done == ["start"]
-        assert maker.said == ["servers that were kept are not used again: renew failed"]
+        assert first.done == ["start", "renew", "resume", "close"]
+        assert second.done == ["start", "renew"]
+        assert maker.said == ["servers that were kept are not used again: resume failed"]
+
+
+def test_what_does_not_close_spoils_no_run_and_is_told_at_the_end(maker: Maker) -> None:
+    shelf = Shelf(at_once=1)
+    serve(shelf, maker, "one").fails_at = "close"
+    assert serve(shelf, maker, "two") is maker.made[1]
+    with pytest.raises(ServiceError, match="did not stop: ServiceError: close failed"), shelf:
+        pass
+    assert maker.said == ["servers did not stop: close failed"]
+    assert maker.made[1].done[-1] == "close"
+
+
+def test_an_interrupt_while_all_are_closed_closes_all(maker: Maker) -> None:
+    class Interrupted(Recorded):
+        def close(self) -> None:
+            self._note("close")
+            if self.done.count("close") == 1:
+                raise KeyboardInterrupt
+
+    def interrupted() -> Recorded:
+        maker.made.append(Interrupted())
+        return maker.made[-1]
+
+    shelf = Shelf()
+    serve(shelf, maker, "one")
+    with shelf.lend("two", interrupted, maker.said.append):
+        pass
+    with pytest.raises(InterruptedRunError, match="all are"), shelf:
+        pass
+    assert [made.done.count("close") for made in maker.made] == [1, 2]
 
 
 @pytest.mark.parametrize("error", [ServiceError("died"), KeyboardInterrupt(), ValueError("bug")])
@@ -132,9 +175,9 @@ def test_of_more_than_it_has_places_for_the_oldest_goes(maker: Maker) -> None:
         two = serve(shelf, maker, "two")
         assert serve(shelf, maker, "one") is one
         three = serve(shelf, maker, "three")
-        assert two.done == ["start", "close"]
-        assert one.done == ["start", "renew"]
-        assert three.done == ["start"]
+        assert two.done == ["start", "renew", "close"]
+        assert one.done == ["start", "renew", "resume", "renew"]
+        assert three.done == ["start", "renew"]
     assert one.done[-1] == three.done[-1] == "close"
     assert two.done.count("close") == 1
 
@@ -149,10 +192,18 @@ def test_one_that_does_not_close_does_not_keep_the_others_open(maker: Maker) -> 
     assert all(made.done[-1] == "close" for made in maker.made)
 
 
+def test_what_went_wrong_before_is_what_is_told(maker: Maker) -> None:
+    shelf = Shelf()
+    serve(shelf, maker).fails_at = "close"
+    with pytest.raises(ValueError, match="bug"), shelf:
+        raise ValueError("bug")
+    assert maker.made[0].done[-1] == "close"
+
+
 def test_two_runs_at_once_have_servers_of_their_own(maker: Maker) -> None:
     with Shelf() as shelf:
         with shelf.lend("one", maker, maker.said.append) as outer:
             inner = serve(shelf, maker)
             assert inner is not outer
-        assert inner.done == ["start", "close"]
+        assert inner.done == ["start", "renew", "close"]
         assert serve(shelf, maker) is outer
