@@ -53,8 +53,8 @@ FreshServers = Annotated[
     bool,
     typer.Option(
         "--fresh-servers",
-        help="Start new servers for each run. Default: what one run leaves unharmed is emptied, "
-        "found to be as when it was new, and serves the next.",
+        help="Start new servers for each run. Default: those that one run leaves unharmed are "
+        "emptied, found to be as when they were new, and serve the next.",
     ),
 ]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, ServiceError
 from harness.model import Address
+from harness.ownership import Owner
 from harness.runtime import Order
 from harness.runtimes._disks import LoopDisk, mounted_at
 from harness.runtimes._docker_engine import connect, engine_version, host
@@ -46,7 +47,7 @@ class DockerServers(ServerSet):
         self.versions["engine"] = engine_version(host())
         self._client = connect()
         self._closing.callback(self._client.close)
-        self._closing.callback(remove_labelled, self._client, self.owner.mark)
+        self._closing.callback(remove_labelled, self._client, self.owner)
         if self._services or self._order.target.attach is None:
             with explained("network of the run"):
                 self.network = self._client.networks.create(
@@ -192,25 +193,44 @@ class DockerServers(ServerSet):
         super().renew()
 
 
-def remove_labelled(client: docker.DockerClient, mark: str) -> list[str]:
-    """Remove containers, networks and volumes with a run's label; return a line for each."""
+def remove_labelled(client: docker.DockerClient, *owners: Owner) -> list[str]:
+    """Remove containers, networks and volumes of these owners; return a line for each."""
+    removed = []
+    # All containers first: a network of one owner may have a container of another in it.
+    for remove in (_remove_containers, _remove_rest):
+        for owner in owners:
+            removed += [f"{line} of run {owner.run_id}" for line in remove(client, owner)]
+    return removed
+
+
+def _remove_containers(client: docker.DockerClient, owner: Owner) -> list[str]:
+    found = client.containers.list(all=True, filters=_of(owner), ignore_removed=True)
+    with ThreadPoolExecutor(max(1, len(found))) as pool:
+        lines = pool.map(lambda each: _remove("container", each, force=True, v=True), found)
+    return [line for line in lines if line]
+
+
+def _remove_rest(client: docker.DockerClient, owner: Owner) -> list[str]:
+    networks, volumes = (
+        kind.list(filters=_of(owner)) for kind in (client.networks, client.volumes)
+    )
+    lines = [_remove("network", each) for each in networks]
+    lines += [_remove("volume", each, force=True) for each in volumes]
+    return [line for line in lines if line]
+
+
+def _of(owner: Owner) -> dict[str, str | list[str] | bool]:
+    return {"label": f"{RUN_LABEL}={owner.mark}"}
+
+
+def _remove(kind: str, thing: Any, **options: bool) -> str:
+    """Remove one thing; return what was removed, or why it was not; empty when it was gone."""
     from docker.errors import APIError, NotFound  # noqa: PLC0415 - heavy
 
-    filters: dict[str, str | list[str] | bool] = {"label": f"{RUN_LABEL}={mark}"}
-    removed = []
-
-    def remove(kind: str, thing: Any, **options: bool) -> str:
-        try:
-            thing.remove(**options)
-        except NotFound:
-            return ""
-        except APIError as error:
-            return f"not {kind} {thing.name}: {error.explanation}"
-        return f"{kind} {thing.name}"
-
-    containers = client.containers.list(all=True, filters=filters, ignore_removed=True)
-    with ThreadPoolExecutor(max(1, len(containers))) as pool:
-        removed += list(pool.map(lambda c: remove("container", c, force=True, v=True), containers))
-    removed += [remove("network", n) for n in client.networks.list(filters=filters)]
-    removed += [remove("volume", v, force=True) for v in client.volumes.list(filters=filters)]
-    return [line for line in removed if line]
+    try:
+        thing.remove(**options)
+    except NotFound:
+        return ""
+    except APIError as error:
+        return f"not {kind} {thing.name}: {error.explanation}"
+    return f"{kind} {thing.name}"

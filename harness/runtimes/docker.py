@@ -492,7 +492,7 @@ class DockerRuntime:
             owner = Owner.this_process(order.run_id)
             # Registered first, so that it runs whatever becomes of an orderly close.
             stack.callback(kill_marked, owner)
-            stack.callback(remove_labelled, client, owner.mark)
+            stack.callback(remove_labelled, client, owner)
             site = DockerSite(order, owner, servers, client)
             stack.callback(site.close)
             site.check_servers()
@@ -510,10 +510,8 @@ class DockerRuntime:
         if unavailable() is None:
             client = connect()
             try:
-                for owner in _owners(client):
-                    if not owner.alive():
-                        lines = remove_labelled(client, owner.mark)
-                        removed += [f"{line} of run {owner.run_id}" for line in lines]
+                dead = [owner for owner in _owners(client) if not owner.alive()]
+                removed += remove_labelled(client, *dead)
             finally:
                 client.close()
         return removed + remove_dead(self.name)

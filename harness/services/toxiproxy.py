@@ -205,8 +205,7 @@ class Proxies:
         except (refusals.ProxyExists, refusals.NotFound, refusals.InvalidToxic) as error:
             raise ServiceError(f"{what} refused {method} {path}: {_text(error.args[0])}") from None
         except requests.RequestException as error:
-            reason = type(error).__name__
-            raise ServiceError(f"{what} did not answer {method} {path}: {reason}") from None
+            raise ServiceError(f"{what} did not answer {method} {path}: {_why(error)}") from None
 
     def _consumer(self) -> type[APIConsumer]:
         from toxiproxy.api import APIConsumer  # noqa: PLC0415 - heavy
@@ -241,6 +240,15 @@ def _entry() -> tuple[str, str]:
 
 def _path(*parts: str) -> str:
     return "/proxies/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def _why(error: BaseException) -> str:
+    """Return the kind of an error, and what the system said at the bottom of it."""
+    cause = error
+    while (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
+    said = "" if cause is error else f", {cause}"
+    return f"{type(error).__name__}{said}"
 
 
 def _text(content: bytes) -> str:
