@@ -211,10 +211,8 @@ def _remove_containers(client: docker.DockerClient, owner: Owner) -> list[str]:
 
 
 def _remove_rest(client: docker.DockerClient, owner: Owner) -> list[str]:
-    networks, volumes = (
-        kind.list(filters=_of(owner)) for kind in (client.networks, client.volumes)
-    )
-    lines = [_remove("network", each) for each in networks]
+    lines = [_remove("network", each) for each in client.networks.list(filters=_of(owner))]
+    volumes = client.volumes.list(filters=_of(owner))
     lines += [_remove("volume", each, force=True) for each in volumes]
     return [line for line in lines if line]
 
