@@ -121,8 +121,8 @@ def report(found: Found) -> Report:
         NAME,
         "What a cell costs beyond load and drain",
         "The crash matrix, judged and with its pages, each cell with new servers and "
-        "then with the same, kept: setting up is then to empty them, to compare them with what "
-        "they were when new, and to start the target.",
+        "then with the same, kept: setting up is then to see that they are as when new, and to "
+        "start the target. Emptying them is part of stopping.",
         min(map(len, found.values())),
         rows,
         goals,
