@@ -97,7 +97,9 @@ class Redis:
         data.mkdir(mode=0o700)
         # Called by this name, the server's binary is the tool that checks its files.
         _checker(slot).symlink_to(_existing_binary())
-        write_private(_configuration(slot), _text(slot, slot.listen, str(data)))
+        # Its title would be written over its environment, and with it over the owner's mark.
+        text = _text(slot, slot.listen, str(data)) + "set-proc-title no\n"
+        write_private(_configuration(slot), text)
 
     def process(self, slot: Slot) -> ProcessSpec:
         """Return how it is started."""

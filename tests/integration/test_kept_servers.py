@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from harness.cache import cache_root
@@ -30,6 +32,14 @@ def _runs(project: Path) -> list[Path]:
 
 def _served_before(run: Path) -> Any:
     return json.loads((run / "environment.json").read_text())["servers_served_before"]
+
+
+def working_folders() -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            found.append(process.cwd())
+    return found
 
 
 def _passed(done: Done) -> None:
@@ -98,6 +108,8 @@ def test_servers_that_lie_idle_are_left_by_nobody(
         assert recovered.code == 0
         assert ".servers" in recovered.out
     assert left_behind(running.popen.pid) == []
+    # Whatever its environment says: nobody works in a folder of these servers any more.
+    assert [each for each in working_folders() if f".servers~{running.popen.pid}~" in each] == []
     assert list((cache_root() / "state" / runtime).glob(kept)) == []
     if runtime == "docker":
         assert on_engine(f":{running.popen.pid}:") == []
