@@ -198,7 +198,7 @@ def renew(service: Service, slot: Slot, as_new: frozenset[str]) -> None:
     """
     _check_serves(service, slot)
     service.reset(slot)
-    check_as_new(service, slot, as_new)
+    _compare(service, slot, as_new)
 
 
 def check_as_new(service: Service, slot: Slot, as_new: frozenset[str]) -> None:
@@ -208,6 +208,10 @@ def check_as_new(service: Service, slot: Slot, as_new: frozenset[str]) -> None:
         ServiceError: as for ``renew``.
     """
     _check_serves(service, slot)
+    _compare(service, slot, as_new)
+
+
+def _compare(service: Service, slot: Slot, as_new: frozenset[str]) -> None:
     now = service.contents(slot)
     differing = [f"still has {line}" for line in sorted(now - as_new)]
     differing += [f"has no {line}" for line in sorted(as_new - now)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from harness.errors import InterruptedRunError, ServiceError
@@ -68,12 +67,7 @@ class Shelf:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         """Close all.
 
         Raises:
@@ -91,7 +85,7 @@ class Shelf:
                 servers.close()
             except Exception as other:  # noqa: BLE001 - one must not keep the others open
                 wrong.append(f"{type(other).__name__}: {other}")
-        if error is not None:
+        if kind is not None:
             return
         if interrupted:
             raise InterruptedRunError("interrupted while servers were stopped; all are")

@@ -18,7 +18,6 @@ import mmap
 import os
 import struct
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from harness.model import Status
@@ -136,12 +135,7 @@ class JournalWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _open_window(self) -> mmap.mmap:

@@ -23,7 +23,7 @@ from harness.certificates import bundle
 from harness.errors import ServiceError, UnavailableError
 from harness.ownership import inherited_mark
 from harness.runtimes._docker_engine import explain
-from harness.service import Recipe, Service
+from harness.service import Recipe, Service, Slot
 from harness.target import Container, Target
 
 if TYPE_CHECKING:
@@ -50,6 +50,12 @@ _SMALL = 65536
 
 class ImageError(ServiceError):
     """An image could not be built; the message ends with the last lines of its log."""
+
+
+def told_version(service: Service, slot: Slot, image: str) -> str:
+    """Return name and version of a server that runs in a container, as far as they are known."""
+    said = service.running_version(slot)
+    return said or (service.version() if replaced(service.name) is None else f"image {image}")
 
 
 def replaced(name: str) -> str | None:

@@ -15,9 +15,9 @@ from harness.runtime import Order
 from harness.runtimes._disks import LoopDisk, mounted_at
 from harness.runtimes._docker_engine import connect, engine_version, host
 from harness.runtimes._docker_events import RUN_LABEL
-from harness.runtimes._docker_images import Images, replaced
+from harness.runtimes._docker_images import Images, replaced, told_version
 from harness.runtimes._docker_parts import Blueprint, Part, explained, labels
-from harness.runtimes._server_set import SERVICE_READY_S, ServerSet
+from harness.runtimes._server_set import SERVICE_READY_S, ServerSet, front_inside
 from harness.service import ContainerSpec, Service, Slot
 from harness.site import Exit, Incarnation
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from docker.models.networks import Network
 
 NAME = "docker"
-FIRST_PROXY_PORT = 20001
 
 
 class DockerServers(ServerSet):
@@ -80,11 +79,7 @@ class DockerServers(ServerSet):
         part.start()
         self._wait(service)
         self._check_on_disk(service.name, spec)
-        said = service.running_version(slot)
-        ours = replaced(service.name) is None
-        self.versions[service.name] = said or (
-            service.version() if ours else f"image {self._images[service.name]}"
-        )
+        self.versions[service.name] = told_version(service, slot, self._images[service.name])
         self._order.say(f"{self.versions[service.name]} ready on {slot.listen}")
 
     def _advertised(self, service: Service) -> Address:
@@ -134,16 +129,12 @@ class DockerServers(ServerSet):
         )
 
     def _front_inside(self, name: str) -> int:
-        return FIRST_PROXY_PORT + list(self._fronts).index(name)
+        return front_inside(self._order.target, name)
 
-    def _put_proxies(self) -> None:
-        if self._order.proxy is None:
-            return
-        self.proxies = self._order.proxy_control(self._listens[self._order.proxy.name])
-        for service in self._order.services:
-            if service.name in self._fronts:
-                inside = Address("0.0.0.0", self._front_inside(service.name))  # noqa: S104
-                self.proxies.create(service.name, inside, Address(service.name, service.port))
+    def _proxied(self, name: str) -> tuple[Address, Address]:
+        port = next(each.port for each in self._services if each.name == name)
+        everywhere = "0.0.0.0"  # noqa: S104 - inside the container
+        return Address(everywhere, self._front_inside(name)), Address(name, port)
 
     def _wait(self, service: Service) -> None:
         slot = self._slots[service.name]

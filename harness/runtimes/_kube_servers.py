@@ -12,17 +12,17 @@ from harness.errors import ServiceError
 from harness.model import Address
 from harness.runtime import Order
 from harness.runtimes import _kube_access as access
-from harness.runtimes._docker_images import replaced
+from harness.runtimes._docker_images import replaced, told_version
 from harness.runtimes._kube_images import NodeImages
 from harness.runtimes._kube_lives import Life
 from harness.runtimes._kube_manifests import Blueprint
 from harness.runtimes._kube_pods import Pods
 from harness.runtimes._kube_space import Space
+from harness.runtimes._server_set import endpoint, front_inside
 from harness.service import ContainerSpec, Service, Slot
 from harness.site import Endpoint, ProxyControl
 
 SERVICE_READY_S = 90.0
-FIRST_PROXY_PORT = 20001
 STORAGE_VARIABLE = "LOSSMETER_KUBE_STORAGE_CLASS"
 
 
@@ -78,7 +78,8 @@ class Servers:
             for future in started:
                 future.result()
         for service in self._order.services:
-            self.endpoints[service.name] = self._endpoint(service)
+            slot, front = self._slots[service.name], self._fronts.get(service.name)
+            self.endpoints[service.name] = endpoint(service, slot, front)
         return self._put_proxies()
 
     def _address(self, service: Service) -> Address:
@@ -111,9 +112,7 @@ class Servers:
         self._space.keep_secret(blueprint)
         self._space.run_named(blueprint)
         self.wait_ready(service.name)
-        said = service.running_version(slot)
-        ours = replaced(service.name) is None
-        self.versions[service.name] = said or (service.version() if ours else f"image {image}")
+        self.versions[service.name] = told_version(service, slot, image)
         self._order.say(f"{self.versions[service.name]} ready on {slot.listen}")
 
     def _advertised(self, service: Service) -> Address:
@@ -177,18 +176,8 @@ class Servers:
         container = self._pods.running(name)[-1]
         self.lives[name] = Life.of(container, self._pods, here=access.here())
 
-    def _endpoint(self, service: Service) -> Endpoint:
-        slot = self._slots[service.name]
-        return Endpoint(
-            service.name,
-            slot.listen,
-            service.variables(slot, slot.advertised),
-            service.variables(slot, slot.listen),
-            self._fronts.get(service.name),
-        )
-
     def _front_inside(self, name: str) -> int:
-        return FIRST_PROXY_PORT + list(self._order.target.proxied).index(name)
+        return front_inside(self._order.target, name)
 
     def _put_proxies(self) -> ProxyControl | None:
         proxy = self._order.proxy

@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from harness.errors import ServiceError
+from harness.model import Address
 from harness.ownership import Owner
 from harness.runtime import Order
 from harness.runtimes._disks import LoopDisk, kill_all
@@ -82,12 +83,8 @@ class LocalServers(ServerSet):
         if why is not None:
             raise ServiceError(f"{service.name} {why}")
 
-    def _put_proxies(self) -> None:
-        if self._order.proxy is None:
-            return
-        self.proxies = self._order.proxy_control(self._listens[self._order.proxy.name])
-        for name, front in self._fronts.items():
-            self.proxies.create(name, front, self._listens[name])
+    def _proxied(self, name: str) -> tuple[Address, Address]:
+        return self._fronts[name], self._listens[name]
 
     def ended(self) -> dict[str, int]:
         """Return the exit codes of those that are down, by name."""

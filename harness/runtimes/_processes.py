@@ -185,6 +185,15 @@ class Child:
         return last_lines(self.log, count)
 
 
+def helper_child(
+    owner: Owner, run: Path, name: str, argv: Sequence[str], environment: Mapping[str, str]
+) -> Child:
+    """Start a process of a run on this machine, that logs into the run's folder."""
+    log = run / "logs" / f"{name}.log"
+    log.parent.mkdir(exist_ok=True)
+    return Child(name, argv, base_environment(owner) | dict(environment), log=log)
+
+
 def last_lines(log: Path, count: int = 5) -> str:
     """Return the last non-empty lines of a log, joined by `` | ``."""
     try:

@@ -20,9 +20,11 @@ from harness.runtimes._state import check_room, remove_state, state_folder
 from harness.service import Service, Slot, check_as_new, renew
 from harness.shelf import Shelf
 from harness.site import Endpoint, Exit, Incarnation, ProxyControl
+from harness.target import Target
 
 S = TypeVar("S", bound="ServerSet")
 SERVICE_READY_S = 60.0
+FIRST_PROXY_PORT = 20001
 
 
 @contextmanager
@@ -98,18 +100,12 @@ class ServerSet(ABC):
             raise
 
     def _bring_up(self) -> None:
-        self._side_by_side(self._start_first)
+        _side_by_side(self._start_first, self._services)
         for service in self._order.services:
-            slot = self._slots[service.name]
-            self.endpoints[service.name] = Endpoint(
-                service.name,
-                slot.listen,
-                service.variables(slot, slot.advertised),
-                service.variables(slot, slot.listen),
-                self._fronts.get(service.name),
-            )
+            slot, front = self._slots[service.name], self._fronts.get(service.name)
+            self.endpoints[service.name] = endpoint(service, slot, front)
         if self._kept:
-            self._side_by_side(self._note_as_new)
+            _side_by_side(self._note_as_new, self._services)
         self._put_proxies()
 
     def _note_as_new(self, service: Service) -> None:
@@ -134,14 +130,14 @@ class ServerSet(ABC):
         """Empty all and make sure that they are as when new; the proxies go first."""
         if self._order.proxy is not None:
             self._with_log(renew, self._order.proxy)
-        self._side_by_side(lambda service: self._with_log(renew, service))
+        _side_by_side(lambda service: self._with_log(renew, service), self._order.services)
 
     def resume(self) -> None:
         """Make sure once more, and put the proxies in front again."""
         check_room(self._state)
         if ended := self.ended():
             raise ServiceError(f"{', '.join(sorted(ended))} ended")
-        self._side_by_side(lambda service: self._with_log(check_as_new, service))
+        _side_by_side(lambda service: self._with_log(check_as_new, service), self._services)
         self._put_proxies()
         self.served += 1
 
@@ -227,8 +223,8 @@ class ServerSet(ABC):
         """Start one on a new slot, which is noted, and note its version."""
 
     @abstractmethod
-    def _put_proxies(self) -> None:
-        """Make the proxies, at the order's proxy server, if it has one."""
+    def _proxied(self, name: str) -> tuple[Address, Address]:
+        """Return where the proxy in front of one listens, and where it leads, as it sees both."""
 
     @abstractmethod
     def _kill(self, name: str) -> Exit:
@@ -238,6 +234,13 @@ class ServerSet(ABC):
     def _start_again(self, service: Service) -> None:
         """Start one where it was and wait until it serves."""
 
+    def _put_proxies(self) -> None:
+        if self._order.proxy is None:
+            return
+        self.proxies = self._order.proxy_control(self._listens[self._order.proxy.name])
+        for name in self._fronts:
+            self.proxies.create(name, *self._proxied(name))
+
     def _new_slot(self, service: Service, folder: Path, advertised: Address) -> Slot:
         settings = self._order.servers.get(service.name, {})
         listen = self._listens[service.name]
@@ -245,10 +248,27 @@ class ServerSet(ABC):
         self._slots[service.name] = slot
         return slot
 
-    def _side_by_side(self, do: Callable[[Service], None]) -> None:
-        with ThreadPoolExecutor(max(1, len(self._services))) as pool:
-            for future in [pool.submit(do, service) for service in self._services]:
-                future.result()
+
+def endpoint(service: Service, slot: Slot, through: Address | None) -> Endpoint:
+    """Return how a server is reached: by the target, around its proxy, and through it."""
+    return Endpoint(
+        service.name,
+        slot.listen,
+        service.variables(slot, slot.advertised),
+        service.variables(slot, slot.listen),
+        through,
+    )
+
+
+def front_inside(target: Target, name: str) -> int:
+    """Return the port of the proxy in front of a server, where the proxy is a part of its own."""
+    return FIRST_PROXY_PORT + list(target.proxied).index(name)
+
+
+def _side_by_side(do: Callable[[Service], None], services: Sequence[Service]) -> None:
+    with ThreadPoolExecutor(max(1, len(services))) as pool:
+        for future in [pool.submit(do, service) for service in services]:
+            future.result()
 
 
 def _addresses(

@@ -35,7 +35,7 @@ from harness.runtimes._docker_parts import (
 )
 from harness.runtimes._docker_servers import NAME, DockerServers, remove_labelled
 from harness.runtimes._instances import Instances, base_urls, part_name, port_of
-from harness.runtimes._processes import Child, base_environment, kill_marked, marked
+from harness.runtimes._processes import Child, helper_child, kill_marked, marked
 from harness.runtimes._server_set import SERVICE_READY_S, lend
 from harness.runtimes._state import remove_dead
 from harness.runtimes._target import (
@@ -130,10 +130,7 @@ class DockerSite(Disks):
 
     def helper(self, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> Child:
         """Start a process of the harness's own; it runs beside the containers."""
-        log = self._logs / f"{name}.log"
-        log.parent.mkdir(exist_ok=True)
-        everything = base_environment(self._owner) | dict(environment)
-        child = Child(name, argv, everything, log=log)
+        child = helper_child(self._owner, self.folder, name, argv, environment)
         self._helpers.append(child)
         return child
 

@@ -36,7 +36,7 @@ from harness.runtimes._kube_servers import Servers
 from harness.runtimes._kube_space import Space, owned, remove
 from harness.runtimes._processes import (
     Child,
-    base_environment,
+    helper_child,
     kill_marked,
     last_lines,
     marked,
@@ -334,9 +334,7 @@ class KubernetesSite:
 
     def helper(self, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> Child:
         """Start a process of the harness's own; it runs on this machine."""
-        log = self.folder / "logs" / f"{name}.log"
-        everything = base_environment(self._owner) | dict(environment)
-        child = Child(name, argv, everything, log=log)
+        child = helper_child(self._owner, self.folder, name, argv, environment)
         self._helpers.append(child)
         return child
 

@@ -29,7 +29,7 @@ from harness.runtimes._instances import Instances, base_urls, part_name, port_of
 from harness.runtimes._local_servers import NAME, LocalServers
 from harness.runtimes._processes import (
     Child,
-    base_environment,
+    helper_child,
     kill_marked,
     marked,
 )
@@ -110,16 +110,11 @@ class LocalSite(Disks):
         """Return what commands the proxies, where the target has any."""
         return self._servers.proxies
 
-    def _child(self, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> Child:
-        log = self.folder / "logs" / f"{name}.log"
-        log.parent.mkdir(exist_ok=True)
-        return Child(name, argv, base_environment(self._owner) | dict(environment), log=log)
-
     # What the run sees.
 
     def helper(self, name: str, argv: Sequence[str], environment: Mapping[str, str]) -> Child:
         """Start a process of the harness's own."""
-        child = self._child(name, argv, environment)
+        child = helper_child(self._owner, self.folder, name, argv, environment)
         self._helpers.append(child)
         return child
 
@@ -175,7 +170,8 @@ class LocalSite(Disks):
             for name, text in (target.start.environment | dict(self._order.settings)).items()
         }
         try:
-            child = self._child(part_name("target", index), argv, environment)
+            name = part_name("target", index)
+            child = helper_child(self._owner, self.folder, name, argv, environment)
         except OSError as error:
             raise UsageError(
                 f"target {target.name}: command {argv[0]!r} cannot be started: {error.strerror}"

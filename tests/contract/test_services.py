@@ -34,6 +34,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 
 from harness.errors import ServiceError
 from harness.model import Address
+from harness.ownership import MARK
 from harness.ports import LOOPBACK, free_port
 from harness.service import ProcessSpec, Service, Slot, renew
 from harness.services import discover
@@ -42,6 +43,7 @@ from harness.site import Toxic
 
 T = TypeVar("T")
 PASSWORD = "a-Password_of-24-letters"
+OWNER = "owner-of-a-test"
 READY_S = 30.0
 NAMES = sorted(discover())
 
@@ -70,7 +72,7 @@ class Server:
     def popen(self, spec: ProcessSpec) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             spec.argv,
-            env={"PATH": os.environ["PATH"], **spec.environment},
+            env={"PATH": os.environ["PATH"], MARK: OWNER, **spec.environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             cwd=self.slot.folder,
@@ -206,6 +208,12 @@ def test_the_password_is_in_private_files_only(server: Server) -> None:
     assert not any(PASSWORD in word for word in told)
     assert not any(PASSWORD.encode() in path.read_bytes() for path in open_files)
     assert stat.S_IMODE(server.slot.folder.stat().st_mode) == 0o700
+
+
+def test_the_mark_of_its_owner_can_be_read_as_long_as_it_runs(server: Server) -> None:
+    # By it alone a server is found after the harness was killed.
+    assert server.process is not None
+    assert psutil.Process(server.process.pid).environ()[MARK] == OWNER
 
 
 # What a server that persists must keep.
