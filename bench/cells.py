@@ -19,19 +19,19 @@ from typing import Any
 
 from bench.pieces import Found, Piece, Say
 from bench.report import Report, Row, at_most, median
-from harness.catalogue import Catalogue, cells
-from harness.commands._running import prepare
-from harness.commands._shared import runtime_named
-from harness.errors import UsageError
-from harness.ledger.collected import Collected
-from harness.load.reading import read_journals
-from harness.model import Verdict
-from harness.narrator import Silent
-from harness.report.page import save_run_page
-from harness.report.saved import read_environment
-from harness.run import Ask
-from harness.run import run as run_cell
-from harness.shelf import Shelf
+from lossmeter.commands._running import Placed, prepare
+from lossmeter.commands._shared import runtime_named
+from lossmeter.errors import UsageError
+from lossmeter.model import Verdict
+from lossmeter.plan.catalogue import Catalogue, cells
+from lossmeter.record.collected import Collected
+from lossmeter.record.journals import read_journals
+from lossmeter.report.page import save_run_page
+from lossmeter.report.saved import read_environment
+from lossmeter.run.narrator import Silent
+from lossmeter.run.story import Ask
+from lossmeter.run.story import run as run_cell
+from lossmeter.world.server_pool import ServerPool
 
 NAME = "cells"
 EXPERIMENT = "crash"
@@ -50,14 +50,14 @@ def _matrix(runtime: str) -> Callable[[Say], list[Measured]]:
             say(f"not measured: {error}")
             return []
         chosen = cells(catalogue, catalogue.experiment(EXPERIMENT), [], ["default"])
-        prepare(where, chosen)
+        prepare([Placed(cell, where) for cell in chosen])
         found = []
         with tempfile.TemporaryDirectory() as folder:
             for cell in chosen:
-                with Shelf() as shelf:
+                with ServerPool() as pool:
                     for _ in range(2):
                         say(f"{cell.name} on {cell.target.name}, {runtime}")
-                        ask = Ask(cell, where, SEED, Path(folder).resolve(), Silent(), shelf=shelf)
+                        ask = Ask(cell, where, SEED, Path(folder).resolve(), Silent(), pool=pool)
                         found.append(_measured(ask))
         return found
 
@@ -68,7 +68,7 @@ def _measured(ask: Ask) -> Measured:
     begin = time.monotonic()
     result = run_cell(ask)
     folder = ask.runs / result.run_id
-    save_run_page(folder)
+    save_run_page(folder, result)
     seconds = time.monotonic() - begin
     if result.verdict not in {Verdict.PASS, Verdict.FAIL}:
         raise RuntimeError(f"{result.experiment} on {result.target}: {result.reason}")

@@ -29,14 +29,14 @@ from bench import peers
 from bench.pieces import Found, Piece, Say
 from bench.report import Goal, Report, Row, at_least, median
 from bench.servers import dispatching, serving
-from harness.capacity import cell_at
-from harness.catalogue import Catalogue
-from harness.commands._shared import runtime_named
-from harness.ledger.collected import Collected
-from harness.narrator import Silent
-from harness.run import Ask
-from harness.run import run as run_cell
-from targets.dispatcher.store import SCHEMA
+from lossmeter.commands._shared import runtime_named
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.record.collected import Collected
+from lossmeter.run.narrator import Silent
+from lossmeter.run.story import Ask
+from lossmeter.run.story import run as run_cell
+from lossmeter.studies.capacity import cell_at
+from lossmeter_dispatcher.store import SCHEMA
 
 NAME = "dispatcher"
 EVENTS = 6_000

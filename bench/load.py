@@ -17,10 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -28,14 +28,15 @@ import psutil
 from bench import tools
 from bench.pieces import Found, Piece, Round, Say
 from bench.report import Goal, Report, Row, at_least, at_most, median
-from harness.ledger.records import Told
-from harness.ledger.stats import load_figures
-from harness.ledger.times import Times
-from harness.load.plan import LoadPlan
-from harness.load.process import load_command
-from harness.load.reading import read_journals
-from harness.ports import free_ports
-from harness.target import Http
+from lossmeter.judge.ledger.stats import load_figures
+from lossmeter.judge.ledger.times import Times
+from lossmeter.load.plan import ENVIRONMENT_VARIABLE, Feeder, LoadPlan
+from lossmeter.load.process import load_command
+from lossmeter.plan.http import Http
+from lossmeter.record.answers import Reason
+from lossmeter.record.arrays import Operations
+from lossmeter.record.journals import read_journals
+from lossmeter.world.ports import free_ports
 
 NAME = "load"
 SECONDS = 5
@@ -90,8 +91,8 @@ class Server:
 def _peers(say: Say) -> Round:
     """Let each contender send as fast as it can, in turn."""
     found = {}
-    with _nginx(CORE_0) as server:
-        for name, way in {OURS: _ours, FAST: _fast, **_OTHERS}.items():
+    with nginx(CORE_0) as server:
+        for name, way in {OURS: ours, FAST: fast, **_OTHERS}.items():
             if name in {OURS, FAST} or tools.found(name):
                 say(name)
                 found[name] = way(server.url)
@@ -101,7 +102,7 @@ def _peers(say: Say) -> Round:
 def _rates(say: Say) -> Round:
     """Ask for fixed rates, with as many connections as they may take."""
     found = {}
-    with _nginx(CORE_0) as server:
+    with nginx(CORE_0) as server:
         for rate in RATES:
             say(f"{rate}/s")
             found[str(rate)] = _load(server.url, rate, SECONDS, 256)
@@ -113,12 +114,12 @@ def _cores(say: Say) -> Round:
     found = {}
     for name, cores, processes, server_cores in CORES:
         say(name)
-        with _nginx(server_cores, processes) as server:
+        with nginx(server_cores, processes) as server:
             with _costs() as start:
                 _load(server.url, 100, 0.1, CONNECTIONS, cores, processes)
             before_s = server.cpu_s()
             with _costs() as load:
-                rate = _ours(server.url, cores, processes)
+                rate = ours(server.url, cores, processes)
             server_s = server.cpu_s() - before_s
         costs_s = [server_s, *(load[n] - start[n] for n in (0, 1))]
         found[name] = [rate, *(each / EVENTS for each in costs_s)]
@@ -129,10 +130,9 @@ def _cores(say: Say) -> Round:
 
 def _pairs() -> float:
     """Return the rate of two loads side by side that have a core each, with its own server."""
-    with ThreadPoolExecutor(2) as pool, _nginx(CORE_0) as one, _nginx(CORE_1) as other:
+    with ThreadPoolExecutor(2) as pool, nginx(CORE_0) as one, nginx(CORE_1) as other:
         both = [
-            pool.submit(_ours, server.url, core)
-            for server, core in ((one, CORE_0), (other, CORE_1))
+            pool.submit(ours, server.url, core) for server, core in ((one, CORE_0), (other, CORE_1))
         ]
         return sum(each.result() for each in both)
 
@@ -226,7 +226,8 @@ def _worst(rate: float, kept: list[float]) -> float:
 
 
 @contextmanager
-def _nginx(cores: str, workers: int = 1) -> Iterator[Server]:
+def nginx(cores: str, workers: int = 1) -> Iterator[Server]:
+    """Start nginx on some cores, and yield it once it answers."""
     program = tools.found("nginx")
     if program is None:
         raise RuntimeError("nginx is missing; bring it with `python -m bench.tools`")
@@ -261,8 +262,8 @@ def _until_there(url: str) -> None:
     raise RuntimeError(f"nothing answers at {url}")
 
 
-def _ours(url: str, cores: str = CORE_1, processes: int = 1) -> float:
-    """Ask for more than can be done."""
+def ours(url: str, cores: str = CORE_1, processes: int = 1) -> float:
+    """Ask for more than can be done; return the rate that was reached."""
     return _load(url, 100_000.0, EVENTS / 100_000, CONNECTIONS, cores, processes)
 
 
@@ -275,37 +276,66 @@ def _load(  # noqa: PLR0913, PLR0917 - what a load consists of
     processes: int = 1,
 ) -> float:
     """Carry out a load, check that every event was journalled, and return the rate."""
-    http = Http()
+    plan = replace(
+        _plan(rate_per_s, seconds, most),
+        port=int(url.split(":")[2].split("/", maxsplit=1)[0]),
+        processes=processes,
+    )
+    return _carried_out(plan, 202, {}, ["taskset", "-c", cores])
+
+
+def fed(feeder: Feeder, given: Mapping[str, str], events: int, most: int, bytes_: int) -> float:
+    """Hand events to an ingress program, more than can be done; return the rate that was reached.
+
+    Args:
+        feeder: the program.
+        given: its variables.
+        events: how many.
+        most: of these in flight at once.
+        bytes_: of a payload.
+    """
+    plan = _plan(100_000.0, events / 100_000, most)
+    plan = replace(plan, feeder=feeder, payload_bytes=bytes_, timeout_s=60)
+    return _carried_out(plan, Reason.CONFIRMED, {ENVIRONMENT_VARIABLE: json.dumps(dict(given))}, [])
+
+
+def _plan(rate_per_s: float, seconds: float, most: int) -> LoadPlan:
+    return LoadPlan(
+        host="127.0.0.1",
+        port=1,
+        path="/events",
+        body=Http().body,
+        accepted=[202],
+        refused=[],
+        timeout_s=10,
+        phases=[(rate_per_s, seconds)],
+        producers=8,
+        payload_bytes=64,
+        max_in_flight=most,
+        seed=1,
+        folder="",
+    )
+
+
+def _carried_out(
+    plan: LoadPlan, acked: int, given: Mapping[str, str], before: Sequence[str]
+) -> float:
+    """Carry out a load, check that every event was journalled and acked, and return the rate."""
     with tempfile.TemporaryDirectory() as folder:
-        plan = LoadPlan(
-            host="127.0.0.1",
-            port=int(url.split(":")[2].split("/", maxsplit=1)[0]),
-            path="/events",
-            body=http.body,
-            accepted=[202],
-            refused=[],
-            timeout_s=10,
-            phases=[(rate_per_s, seconds)],
-            producers=8,
-            payload_bytes=64,
-            max_in_flight=most,
-            seed=1,
-            folder=folder,
-            processes=processes,
-        )
-        command = load_command(plan, 60)
-        _quietly(["taskset", "-c", cores, *command.argv], command.environment)
+        command = load_command(replace(plan, folder=folder), 120)
+        _quietly([*before, *command.argv], {**command.environment, **given})
         journals = read_journals(Path(folder))
-        planned = round(rate_per_s * seconds)
+        planned = round(sum(rate * seconds for rate, seconds in plan.phases))
         if not journals.complete or len(journals.outcomes) != planned:
             raise RuntimeError(f"{len(journals.outcomes)} of {planned} events are in the journal")
-        if set(journals.outcomes["code"].tolist()) != {202}:
-            raise RuntimeError("the server did not accept every event")
-        figures = load_figures(Times.of(Told(journals.intents, journals.outcomes)))
+        if set(journals.outcomes["code"].tolist()) != {acked}:
+            raise RuntimeError("not every event was acked")
+        figures = load_figures(Times.of(Operations(journals.intents, journals.outcomes)))
     return figures.rate_kept_per_s if figures else 0.0
 
 
-def _fast(url: str) -> float:
+def fast(url: str) -> float:
+    """Return how many requests a second Locust's FastHttpUser makes."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "fast.py"
         file.write_text(_FAST, encoding="utf-8")

@@ -10,15 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.report import Report, Row, at_most, median
-from tests.unit.run_folders import Written
+from tests.support.run_folders import Written
 
 NAME = "page"
 SIZES = (10_000, 100_000, 1_000_000)
 LOST_SHARE, RATE_PER_S = 0.2, 2000.0
 # What was asked for: a run folder of a million events, a page under 3 MiB in under 10 s.
 MOST_S, MOST_MIB = 10.0, 3.0
-# What the command does: from the start of Python to a page on disk, without judging again.
-DRAW = "import sys, pathlib, harness.report.page as p; p.save_run_page(pathlib.Path(sys.argv[1]))"
+# What the command does: from the start of Python to a page on disk.
+DRAW = """
+import sys, pathlib
+from lossmeter.judge.verdict import judge_run
+from lossmeter.report.page import save_run_page
+folder = pathlib.Path(sys.argv[1])
+save_run_page(folder, judge_run(folder))
+"""
 
 
 def run(rounds: int, say: Callable[[str], None]) -> Report:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report import RESULTS
-from harness.environment import machine
+from lossmeter.run.environment import machine
 
 FOLDER = RESULTS / "pieces"
 Say = Callable[[str], None]

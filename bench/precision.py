@@ -21,13 +21,13 @@ import numpy as np
 
 from bench.report import Report, Row, at_most
 from bench.servers import dispatching
-from harness.catalogue import Catalogue
-from harness.conduct import Conductor
-from harness.experiment import PlannedFault, Trigger
-from harness.facts import Facts, FaultRecord
-from harness.narrator import Silent
-from harness.probe import HealthProbe
-from harness.runtime import RunningSite
+from lossmeter.experiment import PlannedFault, Trigger
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.record.facts import Facts, FaultRecord
+from lossmeter.run.conduct import Conductor
+from lossmeter.run.narrator import Silent
+from lossmeter.run.probe import HealthProbe
+from lossmeter.world.runtime import RunningSite
 
 NAME = "precision"
 KILLS_EACH = 20
@@ -67,11 +67,13 @@ def _kills(site: RunningSite, kills: int, say: Callable[[str], None]) -> Sequenc
     planned = PlannedFault("sigkill", Trigger(condition=f"queue_length >= {QUEUED}"))
     with probe, _load(site.base_url):
         target = Catalogue.here().target("channel")
-        conductor = Conductor(site, probe, facts, Silent(), target=target)
         for number in range(kills):
             if number % KILLS_EACH == 0:
                 say(f"kill {number + 1} of {kills}")
-            conductor.carry_out(planned, time.monotonic(), lambda: True)
+            conductor = Conductor(site, probe, facts, Silent(), [planned], target=target)
+            conductor.begin(time.monotonic())
+            while conductor.busy():
+                time.sleep(0.01)
     for record in facts.faults:
         if record.injected_ns is None or not all(seen.holds for seen in record.evidence):
             raise RuntimeError(f"a kill has no evidence: {record}")

@@ -18,12 +18,12 @@ import psycopg
 
 from bench.report import Report, Row, at_least, at_most, median
 from bench.servers import serving
-from harness.collect import Auditor
-from harness.ledger.collected import Collected
-from harness.ledger.reconcile import reconcile
-from harness.ledger.records import INTENT, OUTCOME, Held, Told
-from harness.model import Status
-from harness.target import Persisted
+from lossmeter.judge.ledger.reconcile import reconcile
+from lossmeter.model import Status
+from lossmeter.plan.target import Persisted
+from lossmeter.record.arrays import INTENT, OUTCOME, Held, Operations
+from lossmeter.record.collected import Collected
+from lossmeter.world.auditor import auditor
 
 NAME = "readback"
 ROWS, ALL = 1_000_000, 10_000_000
@@ -109,17 +109,19 @@ def _whole(url: str, say: Callable[[str], None]) -> tuple[float, float]:
     say(f"reading and reconciling {ALL:,} rows")
     place = np.arange(ALL)
     intents, outcomes = np.zeros(ALL, INTENT), np.zeros(ALL, OUTCOME)
-    for told in (intents, outcomes):
-        told["producer"], told["sequence"] = place % PRODUCERS, place // PRODUCERS
+    for operations in (intents, outcomes):
+        operations["producer"], operations["sequence"] = place % PRODUCERS, place // PRODUCERS
     intents["sent_ns"], outcomes["done_ns"] = place * 1000, place * 1000 + 500
     intents["payload_hash"], outcomes["status"] = place * 7919, Status.ACKED
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        Auditor(url, Persisted(query=QUERY)).save(Path(folder))
+        auditor("bench", Persisted(database=url, query=QUERY)).save(Path(folder))
         held = Collected.load(Path(folder))
     read_s = time.perf_counter() - begin
     begin = time.perf_counter()
-    ledger = reconcile(Told(intents, outcomes), Held(held.rows, held.dead_lettered, held.pending))
+    ledger = reconcile(
+        Operations(intents, outcomes), Held(held.rows, held.dead_lettered, held.pending)
+    )
     judge_s = time.perf_counter() - begin
     counts = ledger.counts
     if (counts.delivered, counts.corrupted, counts.reordered) != (ALL, 0, 0):
@@ -129,7 +131,7 @@ def _whole(url: str, say: Callable[[str], None]) -> tuple[float, float]:
 
 def _by_auditor(url: str, query: str) -> int:
     with tempfile.TemporaryDirectory() as folder:
-        Auditor(url, Persisted(query=query)).save(Path(folder))
+        auditor("bench", Persisted(database=url, query=query)).save(Path(folder))
         return len(Collected.load(Path(folder)).rows)
 
 

@@ -19,11 +19,10 @@ import numpy as np
 
 from bench.pieces import Found, Piece, Round, Say
 from bench.report import Report, Row, at_least, at_most, median
-from harness.ledger import reconcile as ledger
-from harness.ledger.reconcile import reconcile, reconcile_by_arrays
-from harness.ledger.records import INTENT, OUTCOME, PAIR, ROW, Held, Told
-from harness.ledger.selfproof import LARGEST_SAMPLE, prove
-from harness.model import Status
+from lossmeter.judge.ledger.reconcile import reconcile
+from lossmeter.judge.ledger.selfproof import LARGEST_SAMPLE, prove
+from lossmeter.model import Status
+from lossmeter.record.arrays import INTENT, OUTCOME, PAIR, ROW, Held, Operations
 
 NAME = "reconcile"
 EVENTS, FEWER, MORE = 10_000_000, 1_000_000, 100_000_000
@@ -35,13 +34,13 @@ SWAPPED_PER_MILLION = 50
 FOREIGN_ROWS = 7
 
 
-def history(events: int, seed: int) -> tuple[Told, Held]:
+def history(events: int, seed: int) -> tuple[Operations, Held]:
     """Return a history in which known numbers of events are lost, doubled and invented."""
     random = np.random.default_rng(seed)
     place = np.arange(events)
     intents, outcomes = np.zeros(events, INTENT), np.zeros(events, OUTCOME)
-    for told in (intents, outcomes):
-        told["producer"], told["sequence"] = place % PRODUCERS, place // PRODUCERS
+    for operations in (intents, outcomes):
+        operations["producer"], operations["sequence"] = place % PRODUCERS, place // PRODUCERS
     intents["sent_ns"] = intents["scheduled_ns"] = place * 1000
     intents["payload_hash"] = random.integers(-(2**62), 2**62, events)
     # Many are under way at once, so they are persisted in nearly the order of sending.
@@ -49,7 +48,7 @@ def history(events: int, seed: int) -> tuple[Told, Held]:
     outcomes["status"] = Status.ACKED
     rows = _rows(intents, random)
     nothing = np.empty(0, PAIR)
-    return Told(intents, outcomes), Held(rows, nothing, nothing)
+    return Operations(intents, outcomes), Held(rows, nothing, nothing)
 
 
 def _rows(intents: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -72,24 +71,18 @@ def _rows(intents: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return rows
 
 
-def by_ledger(told: Told, held: Held) -> tuple[int, int, int]:
+def by_ledger(operations: Operations, held: Held) -> tuple[int, int, int]:
     """Return lost, unexpected and duplicated by the ledger, which finds all other classes."""
-    counts = reconcile(told, held).counts
+    counts = reconcile(operations, held).counts
     return counts.lost, counts.unexpected, counts.duplicated
 
 
-def by_arrays(told: Told, held: Held) -> tuple[int, int, int]:
-    """Return the same by the ledger in NumPy, as where Numba is missing."""
-    counts = reconcile_by_arrays(told, held).counts
-    return counts.lost, counts.unexpected, counts.duplicated
-
-
-def by_duckdb(told: Told, held: Held) -> tuple[int, int, int]:
+def by_duckdb(operations: Operations, held: Held) -> tuple[int, int, int]:
     """Return lost, unexpected and duplicated by anti-joins, on one thread as the others."""
     import duckdb  # noqa: PLC0415 - only this contender pays for it
 
     ids = ("producer", "sequence")
-    sent = {name: told.intents[name].astype(np.int64) for name in ids}
+    sent = {name: operations.intents[name].astype(np.int64) for name in ids}
     rows = {name: np.ascontiguousarray(held.rows[name]) for name in ids}
     with duckdb.connect() as connection:
         connection.execute("set threads = 1")
@@ -113,12 +106,12 @@ def by_duckdb(told: Told, held: Held) -> tuple[int, int, int]:
     return lost, unexpected, doubled
 
 
-def by_pandas(told: Told, held: Held) -> tuple[int, int, int]:
+def by_pandas(operations: Operations, held: Held) -> tuple[int, int, int]:
     """Return lost, unexpected and duplicated by an outer merge."""
     import pandas as pd  # noqa: PLC0415 - only this contender pays for it
 
     ids = ["producer", "sequence"]
-    sent = pd.DataFrame({name: told.intents[name].astype(np.int64) for name in ids})
+    sent = pd.DataFrame({name: operations.intents[name].astype(np.int64) for name in ids})
     rows = pd.DataFrame({name: held.rows[name] for name in ids})
     grouped = rows.groupby(ids, as_index=False, sort=False).size()
     merged = sent.merge(grouped, on=ids, how="outer", indicator=True)
@@ -128,10 +121,14 @@ def by_pandas(told: Told, held: Held) -> tuple[int, int, int]:
     return lost, unexpected, int((both["size"] > 1).sum())
 
 
-def by_sets(told: Told, held: Held) -> tuple[int, int, int]:
+def by_sets(operations: Operations, held: Held) -> tuple[int, int, int]:
     """Return lost, unexpected and duplicated by Python sets of pairs."""
     sent = set(
-        zip(told.intents["producer"].tolist(), told.intents["sequence"].tolist(), strict=True)
+        zip(
+            operations.intents["producer"].tolist(),
+            operations.intents["sequence"].tolist(),
+            strict=True,
+        )
     )
     seen: set[tuple[int, int]] = set()
     doubled: set[tuple[int, int]] = set()
@@ -148,9 +145,8 @@ def by_sets(told: Told, held: Held) -> tuple[int, int, int]:
 
 Measured = dict[str, float | list[int]]
 
-CONTENDERS: dict[str, Callable[[Told, Held], tuple[int, int, int]]] = {
+CONTENDERS: dict[str, Callable[[Operations, Held], tuple[int, int, int]]] = {
     "ledger": by_ledger,
-    "ledger without Numba": by_arrays,
     "DuckDB": by_duckdb,
     "pandas": by_pandas,
     "sets": by_sets,
@@ -159,19 +155,18 @@ CONTENDERS: dict[str, Callable[[Told, Held], tuple[int, int, int]]] = {
 
 def measure(name: str, events: int, seed: int, times: int) -> list[Measured]:
     """Run one contender in this process; seconds, MiB above the input, and its answer."""
-    # A first small run, so that imports are not measured; by the way of the large one.
-    ledger.COMPILED_FROM = 0
+    # A first small run, so that imports are not measured.
     CONTENDERS[name](*history(1000, seed))
-    told, held = history(events, seed)
-    return [_once(name, told, held) for _ in range(times)]
+    operations, held = history(events, seed)
+    return [_once(name, operations, held) for _ in range(times)]
 
 
-def _once(name: str, told: Told, held: Held) -> Measured:
+def _once(name: str, operations: Operations, held: Held) -> Measured:
     # From here on the kernel counts the peak anew, without what making the input took.
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     resident_kib = _status_kib("VmRSS")
     begin = time.perf_counter()
-    answer = CONTENDERS[name](told, held)
+    answer = CONTENDERS[name](operations, held)
     seconds = time.perf_counter() - begin
     mib = (_status_kib("VmHWM") - resident_kib) / 1024
     return {"seconds": seconds, "mib": mib, "answer": list(answer)}
@@ -192,12 +187,12 @@ def proof_s(seed: int) -> float:
 
     More events than a sample holds do not make it longer.
     """
-    told, held = history(LARGEST_SAMPLE, seed)
+    operations, held = history(LARGEST_SAMPLE, seed)
     seconds = 0.0
     # The first one pays for what is imported.
     for _ in range(2):
         begin = time.perf_counter()
-        if not all(check.ok for check in prove(told, held, seed)):
+        if not all(check.ok for check in prove(operations, held, seed)):
             raise RuntimeError("the ledger did not prove itself")
         seconds = time.perf_counter() - begin
     return seconds
@@ -266,9 +261,9 @@ def report(found: Found) -> Report:
         if runs
     ]
     proof, shortest_s = median(found["proof"]), LARGEST_SAMPLE / FASTEST_PER_S
-    told = f"a run of {LARGEST_SAMPLE:,} events or more"
+    operations = f"a run of {LARGEST_SAMPLE:,} events or more"
     if found["proof"]:
-        rows.append(Row("self-proof", told, round(proof, 4), "seconds"))
+        rows.append(Row("self-proof", operations, round(proof, 4), "seconds"))
     base = ours[EVENTS]
     return Report(
         NAME,

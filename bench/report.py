@@ -13,10 +13,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from harness.environment import machine, packages
+from lossmeter.report._layout import markdown_table
+from lossmeter.run.environment import commit, machine, packages
+from lossmeter.studies.pages import Basis, basis_of, note
 
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "bench"
-PEERS = ("pandas", "duckdb", "celery", "dramatiq", "rq", "numba")
+BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent
+RESULTS = ROOT / "results" / "bench"
+PEERS = ("pandas", "duckdb", "celery", "dramatiq", "rq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Report:
         text = json.dumps(content, indent=2)
         (RESULTS / f"{self.name}.json").write_text(text + "\n", encoding="utf-8")
         (RESULTS / f"{self.name}.md").write_text(self._markdown(), encoding="utf-8")
+        note(RESULTS, [f"{self.name}.md"], basis_of_parts())
         self._draw()
 
     def show(self) -> None:
@@ -84,9 +89,7 @@ class Report:
             "",
             f"![{self.title}]({self.name}.svg)",
             "",
-            "| " + " | ".join(_HEAD) + " |",
-            "|---|---|---:|---|---:|---|",
-            *("| " + " | ".join(_cells(row)) + " |" for row in self.rows),
+            markdown_table(_HEAD, [_cells(row) for row in self.rows], _RIGHT),
             "",
             *(f"- {_word(goal)}{_goal(goal)}" for goal in self.goals),
             "",
@@ -108,7 +111,7 @@ class Report:
         for axis, unit in zip([axes] if len(units) == 1 else axes, units, strict=True):
             rows = [row for row in self.rows if row.unit == unit][::-1]
             bars = axis.barh([row.contender for row in rows], [row.median for row in rows])
-            axis.bar_label(bars, fmt="{:,.4g}", padding=3)
+            axis.bar_label(bars, fmt=figure_of, padding=3)
             axis.set_xlabel(unit)
             axis.margins(x=0.15)
         figure.suptitle(self.title)
@@ -117,16 +120,28 @@ class Report:
         plt.close(figure)
 
 
+def basis_of_parts() -> Basis:
+    """Return what the tables rest on: the bench, and what it measures."""
+    record, dispatcher = ROOT / "harness" / "lossmeter" / "record", ROOT / "targets" / "dispatcher"
+    return basis_of(ROOT, [BENCH, record, dispatcher])
+
+
+_RIGHT = (False, False, True, False, True, False)
 _HEAD = ("contender", "does", "median", "unit", "ours is times better", "also")
+
+
+def figure_of(value: float) -> str:
+    """Return a measured number: whole from a thousand on, else four digits of it."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     ratio = "" if row.ours_times_better is None else f"{row.ours_times_better:.1f}"
-    return (row.contender, row.does, f"{row.median:,.4g}", row.unit, ratio, row.also)
+    return (row.contender, row.does, figure_of(row.median), row.unit, ratio, row.also)
 
 
 def _goal(goal: Goal) -> str:
-    measured = "not measured" if goal.measured is None else f"{goal.measured:.4g}"
+    measured = "not measured" if goal.measured is None else figure_of(goal.measured)
     short = "" if goal.short_by is None else f", {goal.short_by:.3g} times short of it"
     return f"{goal.text}: {measured}{short}"
 
@@ -142,7 +157,7 @@ def _listed(values: dict[str, str] | dict[str, str | int | float]) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = dict(packages())
+    found = dict(packages()) | {"commit": commit() or "unknown"}
     for name in PEERS:
         try:
             found[name] = version(name)

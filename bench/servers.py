@@ -8,16 +8,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.catalogue import Catalogue
-from harness.commands._shared import runtime_named
-from harness.narrator import Silent
-from harness.probe import HealthProbe
-from harness.runtime import Order, RunningSite
-from harness.runtimes._local_servers import LocalServers
-from harness.runtimes._server_set import lend
-from harness.services import discover
-from harness.services.toxiproxy import Proxies
-from harness.target import Http, Target
+from lossmeter.commands._shared import runtime_named
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.plan.http import Http
+from lossmeter.plan.target import Target
+from lossmeter.run.admission import proxy_in
+from lossmeter.run.narrator import Silent
+from lossmeter.run.probe import HealthProbe
+from lossmeter.world.runtime import Order, RunningSite
+from lossmeter.world.runtimes._local_servers import LocalServers
+from lossmeter.world.runtimes._server_set import lend
+from lossmeter.world.services import discover
 
 
 @contextmanager
@@ -58,8 +59,7 @@ def _order(run_id: str, target: Target, folder: Path, settings: Mapping[str, str
         folder=folder,
         target=target,
         services=[services[name] for name in target.services],
-        proxy=services["toxiproxy"] if target.proxied else None,
-        proxy_control=Proxies,
+        proxy=proxy_in(services) if target.proxied else None,
         settings=dict(settings),
         probe=lambda url: HealthProbe(
             url, target.http if target.proxied else Http(), folder / "probe.jsonl"

@@ -21,13 +21,12 @@ from pathlib import Path
 import psutil
 
 from bench.report import Report, Row, at_most, median
-from harness.catalogue import Catalogue
-from harness.narrator import Silent
-from harness.probe import HealthProbe
-from harness.runtime import Order
-from harness.runtimes.local import RUNTIME
-from harness.services import discover
-from harness.services.toxiproxy import Proxies
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.run.narrator import Silent
+from lossmeter.run.probe import HealthProbe
+from lossmeter.world.runtime import Order
+from lossmeter.world.runtimes.local import RUNTIME
+from lossmeter.world.services import discover
 
 NAME = "stages"
 MOST = 0.03
@@ -77,7 +76,6 @@ def dispatcher(folder: Path, *, marked: bool) -> Iterator[Running]:
         target=target,
         services=[discover()["postgres"]],
         proxy=None,
-        proxy_control=Proxies,
         settings=_SETTINGS | ({} if marked else {"DISPATCHER_STAGES__PATH": ""}),
         probe=lambda url: HealthProbe(url, target.http, folder / "probe.jsonl"),
         say=Silent().say,

@@ -15,9 +15,9 @@ NAME = "startup"
 
 def run(rounds: int, say: Callable[[str], None]) -> Report:
     """Start each in turn; twice the rounds, for each takes no time."""
-    harness = str(Path(sys.executable).with_name("harness"))
+    harness = str(Path(sys.executable).with_name("lossmeter"))
     commands = {
-        "harness --help": [harness, "--help"],
+        "lossmeter --help": [harness, "--help"],
         "python -c pass": [sys.executable, "-c", "pass"],
     }
     found: dict[str, list[float]] = {name: [] for name in commands}
@@ -27,7 +27,7 @@ def run(rounds: int, say: Callable[[str], None]) -> Report:
         say(f"round {number + 1} of {2 * rounds}: start-up")
         for name, command in commands.items():
             found[name].append(_seconds(command))
-    ours = median(found["harness --help"])
+    ours = median(found["lossmeter --help"])
     rows = [
         Row(name, "starts and ends", round(median(each), 4), "seconds", median(each) / ours)
         for name, each in found.items()
@@ -38,7 +38,7 @@ def run(rounds: int, say: Callable[[str], None]) -> Report:
         "Each is started as a process of its own.",
         2 * rounds,
         rows,
-        [at_most("seconds until `harness --help` has answered", ours, 0.4)],
+        [at_most("seconds until `lossmeter --help` has answered", ours, 0.4)],
     )
 
 

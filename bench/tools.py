@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from harness.cache import cache_root
+from lossmeter.world.install.cache import cache_root
 
 GO = {"k6": "go.k6.io/k6@v1.8.1", "vegeta": "github.com/tsenart/vegeta/v12@v12.13.0"}
 DEBIAN = {"nginx": ("nginx",), "wrk": ("wrk", "libluajit-5.1-2")}

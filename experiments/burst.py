@@ -1,7 +1,7 @@
 """Ten times the rate for a few seconds: what a queue is there for (scenario 2)."""
 
-from harness.experiment import Experiment, Load, Phase, PlannedFault, Trigger, Variant
-from harness.predict.overload import overload
+from lossmeter.experiment import Experiment, Load, Phase, PlannedFault, Trigger, Variant
+from lossmeter.plan.predict.overload import overload
 
 # The burst brings 400 events/s more than are handled: 1000 find room, those of its last half
 # second do not, and wait for less than the 5 s that they may.

@@ -1,18 +1,11 @@
 """What is lost when the dispatcher is killed while events are queued (scenario 1)."""
 
-from harness.experiment import Experiment, Observed, PlannedFault, Trigger, Variant, steady
-from harness.model import Predicted
-from harness.predict.crash import at_kill, crash
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from lossmeter.plan.predict.named import kill
 
 # 200 events/s against 5 workers of 50 ms: the backlog grows by 100 events/s.
 SETTINGS = {"workers": 5, "handler_time_s": 0.05, "capacity": 1000}
 RATE_PER_S = 200
-
-
-def predict(seen: Observed) -> Predicted:
-    """Expect to lose what was in memory at the kill, as the probe last saw it."""
-    at = at_kill(seen, RATE_PER_S)
-    return crash(at, seen.queue_survives_crash, seen.in_hand_survives_crash)
 
 
 def _kill(condition: str, at_s: float) -> PlannedFault:
@@ -31,5 +24,5 @@ EXPERIMENT = Experiment(
         Variant("full", steady(RATE_PER_S, 12.5), (_kill("queue_length >= 1000", 10.5),), SETTINGS),
     ),
     targets=("channel", "redis-list", "redis", "kafka"),
-    predict=predict,
+    predict=kill,
 )

@@ -1,21 +1,13 @@
 """What is lost when the dispatcher is killed while events wait for a retry (scenarios 1 and 3)."""
 
-from harness.experiment import Experiment, Observed, PlannedFault, Trigger, Variant, steady
-from harness.model import Predicted
-from harness.predict.crash import at_kill, crash
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from lossmeter.plan.predict.named import kill
 
 RATE_PER_S = 50
 # 5 workers fail twice a second each for 2.5 s; when the kill comes many of these wait.
 DOWN_AT_S, DOWN_S = 3.0, 2.5
 KILL_AT_S = DOWN_AT_S + DOWN_S
 SETTINGS = {"handler_time_s": 0.05, "capacity": 1000, "database_timeout_s": 0.5}
-
-
-def predict(seen: Observed) -> Predicted:
-    """Expect to lose what was in memory at the kill, what waits for a retry included."""
-    at = at_kill(seen, RATE_PER_S)
-    return crash(at, seen.queue_survives_crash, seen.in_hand_survives_crash)
-
 
 EXPERIMENT = Experiment(
     name="crash-retrying",
@@ -36,5 +28,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     targets=("channel-retry", "redis-retry-dlq"),
-    predict=predict,
+    predict=kill,
 )

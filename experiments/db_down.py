@@ -1,21 +1,13 @@
 """What is lost while the database refuses connections (scenario 3)."""
 
-from harness.experiment import Experiment, Observed, PlannedFault, Trigger, Variant, steady
-from harness.model import Predicted
-from harness.predict.database import away, failing
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from lossmeter.plan.predict.named import database_away
 
 RATE_PER_S = 50
 DOWN_AT_S, DOWN_S = 3.0, 4.0
 # Who asks for a connection waits for it this long; so each worker fails twice a second.
 TIMEOUT_S = 0.5
 SETTINGS = {"handler_time_s": 0.05, "capacity": 1000, "database_timeout_s": TIMEOUT_S}
-
-
-def predict(seen: Observed) -> Predicted:
-    """Expect each worker to fail again and again; retries outlast the 4 s."""
-    trouble = away(DOWN_AT_S, seen.held_s or DOWN_S, TIMEOUT_S)
-    return failing(seen, trouble, "the database refused connections")
-
 
 EXPERIMENT = Experiment(
     name="db-down",
@@ -33,5 +25,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     targets=("channel", "channel-retry", "redis", "redis-retry-dlq", "kafka-retry-dlq"),
-    predict=predict,
+    predict=database_away,
 )

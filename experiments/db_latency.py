@@ -2,23 +2,14 @@
 
 from functools import partial
 
-from harness.experiment import Experiment, Observed, PlannedFault, Trigger, Variant, steady
-from harness.model import Predicted
-from harness.predict.database import slowed
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from lossmeter.plan.predict.named import database_slow
 
 RATE_PER_S = 50
 LATE_AT_S = 3.0
-# A pooled connection is asked whether it lives, and then for the insert. Preparing the
-# statement takes a third round trip once, and a new connection its greeting and login first.
-ROUND_TRIPS = 2
 SETTINGS = {"handler_time_s": 0.05, "capacity": 1000}
 # Long enough for all of these at 2 s each, so no insert fails of it; but for the last variant.
 PATIENT_S, IMPATIENT_S = 25.0, 1.0
-
-
-def predict(seen: Observed) -> Predicted:
-    """Expect each worker to do one insert in two round trips, and all of them in the end."""
-    return slowed(seen, ROUND_TRIPS, LATE_AT_S)
 
 
 def _late(latency_ms: int, hold_s: float) -> tuple[PlannedFault]:
@@ -56,5 +47,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     targets=("channel", "redis"),
-    predict=predict,
+    predict=database_slow,
 )

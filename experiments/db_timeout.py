@@ -1,20 +1,12 @@
 """What is lost while the database does not answer, and nothing says so (scenario 3)."""
 
-from harness.experiment import Experiment, Observed, PlannedFault, Trigger, Variant, steady
-from harness.model import Predicted
-from harness.predict.database import away, failing
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from lossmeter.plan.predict.named import database_away
 
 RATE_PER_S = 50
 HANGS_AT_S, HANGS_S = 3.0, 4.0
 TIMEOUT_S = 0.5
 SETTINGS = {"handler_time_s": 0.05, "capacity": 1000, "database_timeout_s": TIMEOUT_S}
-
-
-def predict(seen: Observed) -> Predicted:
-    """Expect each insert to fail when its time is out; retries outlast the 4 s."""
-    trouble = away(HANGS_AT_S, seen.held_s or HANGS_S, TIMEOUT_S)
-    return failing(seen, trouble, "the database did not answer")
-
 
 EXPERIMENT = Experiment(
     name="db-timeout",
@@ -39,5 +31,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     targets=("channel", "channel-retry", "redis-retry-dlq"),
-    predict=predict,
+    predict=database_away,
 )

@@ -1,8 +1,7 @@
 """What a bounded dead-letter queue cannot hold when the database stays away (scenario 3)."""
 
-from harness.experiment import Experiment, Observed, PlannedFault, Trigger, Variant, steady
-from harness.model import Predicted
-from harness.predict.database import away, failing
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from lossmeter.plan.predict.named import database_away
 
 RATE_PER_S = 50
 # Longer than all retries together, so that what fails first is given up.
@@ -15,13 +14,6 @@ SETTINGS = {
     "database_timeout_s": TIMEOUT_S,
     "dead_letter_capacity": LETTERS,
 }
-
-
-def predict(seen: Observed) -> Predicted:
-    """Expect what is given up to be kept as long as there is room, and lost beyond."""
-    trouble = away(DOWN_AT_S, seen.held_s or DOWN_S, TIMEOUT_S)
-    return failing(seen, trouble, "the database refused connections")
-
 
 EXPERIMENT = Experiment(
     name="dead-letter-full",
@@ -39,5 +31,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     targets=("channel-retry", "channel-retry-dlq", "redis-retry-dlq"),
-    predict=predict,
+    predict=database_away,
 )

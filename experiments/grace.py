@@ -4,11 +4,8 @@ Two instances hold about 800 events each when the update begins; then as much co
 them can do. Today's dispatcher sleeps 2 s at its end, the other drains.
 """
 
-from dataclasses import replace
-
-from harness.experiment import Experiment, Load, Observed, Phase, PlannedFault, Trigger, Variant
-from harness.model import Expected, Predicted
-from harness.predict.shutdown import rollout, rollout_s, stop_of
+from lossmeter.experiment import Experiment, Load, Phase, PlannedFault, Trigger, Variant
+from lossmeter.plan.predict.named import rollout_time
 
 INSTANCES = 2
 BURST_PER_S, BURST_S = 600, 4
@@ -18,34 +15,8 @@ PRE_STOPS_S = (0, 5)
 SLEEP_S = 2
 # Room for the whole backlog, also where both share one queue: nobody waits for it.
 SETTINGS = {"workers": 5, "handler_time_s": 0.05, "capacity": 2000}
-# A kubelet whose preStop took the whole grace gives as much before SIGKILL, other runtimes
-# nothing (minimumGracePeriodInSeconds in pkg/kubelet/kuberuntime).
-LEAST_S = 2
 # How long a new instance may take to be ready, where an engine makes its container.
 START_S = 6
-
-
-def predict(seen: Observed) -> Predicted:
-    """Expect each instance to lose what it cannot finish between SIGTERM and SIGKILL."""
-    grace_s, pre_stop_s = seen.parameters["grace_s"], seen.parameters["pre_stop_s"]
-    asked = stop_of(seen, RATE_PER_S, grace_s, pre_stop_s)
-    survives = seen.queue_survives_crash, seen.in_hand_survives_crash
-    if asked is None or None in survives or seen.queue_length is None:
-        return Predicted(basis="the target does not tell enough of itself")
-    predicted = rollout(asked, INSTANCES, bool(survives[0]), bool(survives[1]))
-    if predicted.lost and grace_s - pre_stop_s < LEAST_S:
-        most = round(INSTANCES * LEAST_S * asked.dispatcher.service_rate_per_s)
-        predicted = replace(
-            predicted,
-            lost_tolerance=predicted.lost_tolerance + most,
-            tolerance_reason=f"{predicted.tolerance_reason}; a kubelet gives {LEAST_S} s at least",
-        )
-    took_s = rollout_s(asked, INSTANCES, bool(survives[0]))
-    reason = f"each start may take {START_S} s more; a cluster starts the next while one ends"
-    figure = Expected(
-        "held_s", round(took_s, 1), round(took_s / 2 + INSTANCES * START_S, 1), reason
-    )
-    return replace(predicted, figures=(*predicted.figures, figure))
 
 
 def _variant(grace_s: int, pre_stop_s: int, shutdown: str) -> Variant:
@@ -81,6 +52,6 @@ EXPERIMENT = Experiment(
         for grace_s in GRACES_S
     ),
     targets=("channel", "redis", "kafka"),
-    predict=predict,
+    predict=rollout_time,
     by_name_only=True,
 )

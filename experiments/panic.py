@@ -1,8 +1,7 @@
 """What is lost when the dispatcher aborts by an error that nobody handles (scenario 1)."""
 
-from harness.experiment import Experiment, Observed, PlannedFault, Trigger, Variant, steady
-from harness.model import Predicted
-from harness.predict.crash import at_kill, crash
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from lossmeter.plan.predict.named import kill
 
 RATE_PER_S = 200
 SETTINGS: dict[str, str | int | float] = {
@@ -11,13 +10,6 @@ SETTINGS: dict[str, str | int | float] = {
     "capacity": 1000,
     "panic_endpoint": "true",
 }
-
-
-def predict(seen: Observed) -> Predicted:
-    """Expect to lose as much as by a kill: an abort has no time for anything."""
-    at = at_kill(seen, RATE_PER_S)
-    return crash(at, seen.queue_survives_crash, seen.in_hand_survives_crash)
-
 
 EXPERIMENT = Experiment(
     name="panic",
@@ -32,5 +24,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     targets=("channel", "redis-list", "redis", "kafka"),
-    predict=predict,
+    predict=kill,
 )

@@ -1,31 +1,11 @@
 """What survives when the machine with the dispatcher and all its servers loses power."""
 
-from harness.experiment import Experiment, Observed, PlannedFault, Trigger, Variant, steady
-from harness.model import Predicted
-from harness.predict.crash import at_kill
-from harness.predict.power import Machine, power_loss
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from lossmeter.plan.predict.named import power_loss
 
 RATE_PER_S = 200
 SETTINGS: dict[str, str | int | float] = {"workers": 5, "handler_time_s": 0.05, "capacity": 5000}
 ALWAYS = {"redis.appendfsync": "always", "kafka.log.flush.interval.messages": "1"}
-
-
-def predict(seen: Observed) -> Predicted:
-    """Expect memory to be gone, and what the broker had acked and not flushed."""
-    workers = seen.settings.get("workers", 0)
-    handler_time_s = seen.settings.get("handler_time_s")
-    if not handler_time_s:
-        return Predicted(basis="the target file does not say how long a handler takes")
-    return power_loss(
-        Machine(
-            at=at_kill(seen, RATE_PER_S),
-            service_rate_per_s=workers / handler_time_s,
-            queue_survives=seen.queue_survives_crash,
-            in_hand_survives=seen.in_hand_survives_crash,
-            services=seen.services,
-            choices=seen.choices,
-        )
-    )
 
 
 _CUT = (PlannedFault("power-loss", Trigger(condition="queue_length >= 500", at_s=5.5)),)
@@ -40,7 +20,14 @@ EXPERIMENT = Experiment(
     ),
     variants=(
         Variant("", _LOAD, _CUT, SETTINGS),
-        Variant("flush-always", _LOAD, _CUT, {**SETTINGS, **ALWAYS}, targets=("redis", "kafka")),
+        Variant(
+            "flush-always",
+            _LOAD,
+            _CUT,
+            {**SETTINGS, **ALWAYS},
+            targets=("redis", "kafka"),
+            remedy_of="default",
+        ),
         Variant(
             "flush-never",
             _LOAD,
@@ -57,5 +44,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     targets=("channel", "redis-list", "redis", "kafka"),
-    predict=predict,
+    predict=power_loss,
 )

@@ -1,10 +1,10 @@
 """What happens when more comes than is handled, until the queue is full and beyond (scenario 2)."""
 
-from harness.experiment import Experiment, PlannedFault, Trigger, Variant, steady
-from harness.predict.overload import overload
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from lossmeter.plan.predict.overload import overload
 
 # 200 events/s against 5 workers of 50 ms: the queue of 1000 is full after 10 s. Pushes then
-# wait for 5 s; those sent from 15 s on wait in vain, and are told so from 20 s on.
+# wait for 5 s; those sent from 15 s on wait in vain, and are given so from 20 s on.
 RATE_PER_S = 200
 LOAD_S = 18
 CAPACITY = 1000
@@ -30,6 +30,7 @@ EXPERIMENT = Experiment(
             _watched(2 * CAPACITY, LOAD_S),
             {**SETTINGS, "capacity": 2 * CAPACITY},
             targets=("channel",),
+            remedy_of="default",
         ),
     ),
     targets=(

@@ -1,8 +1,7 @@
 """What a rolling update of two instances under load costs (scenarios 1 and 4)."""
 
-from harness.experiment import Experiment, Load, Observed, Phase, PlannedFault, Trigger, Variant
-from harness.model import Predicted
-from harness.predict.shutdown import rollout, stop_of
+from lossmeter.experiment import Experiment, Load, Phase, PlannedFault, Trigger, Variant
+from lossmeter.plan.predict.named import rollout
 
 INSTANCES = 2
 # A burst fills both queues to about 300, then as much comes as one instance can do.
@@ -10,16 +9,6 @@ BURST_PER_S, BURST_S = 400, 3
 RATE_PER_S = 100
 GRACE_S = 30
 SETTINGS = {"workers": 5, "handler_time_s": 0.05, "capacity": 1000}
-
-
-def predict(seen: Observed) -> Predicted:
-    """Expect each instance to lose what a stop of it alone would."""
-    asked = stop_of(seen, RATE_PER_S, GRACE_S)
-    survives = seen.queue_survives_crash, seen.in_hand_survives_crash
-    if asked is None or None in survives or seen.queue_length is None:
-        return Predicted(basis="the target does not tell enough of itself")
-    return rollout(asked, INSTANCES, bool(survives[0]), bool(survives[1]))
-
 
 EXPERIMENT = Experiment(
     name="rollout",
@@ -41,5 +30,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     targets=("channel", "channel-drain", "redis", "kafka"),
-    predict=predict,
+    predict=rollout,
 )

@@ -2,23 +2,14 @@
 
 from functools import partial
 
-from harness.experiment import Experiment, Observed, PlannedFault, Trigger, Variant, steady
-from harness.model import Predicted
-from harness.predict.shutdown import stop, stop_of
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from lossmeter.plan.predict.named import stop
 
 # 500 queued, 5 workers of 50 ms: 5 s are needed, and today's dispatcher sleeps for 2 s.
 RATE_PER_S = 200
 DOCKER_STOP_S = 10
 SHORT_S = 5
 SETTINGS = {"workers": 5, "handler_time_s": 0.05, "capacity": 1000}
-
-
-def predict(seen: Observed) -> Predicted:
-    """Expect to lose what the workers cannot finish in the time that there is."""
-    asked = stop_of(seen, RATE_PER_S, seen.parameters["grace_s"])
-    if asked is None:
-        return Predicted(basis="the target file does not say how it shuts down")
-    return stop(asked, seen.queue_survives_crash, seen.in_hand_survives_crash)
 
 
 def _stop(grace_s: float, queued: int) -> tuple[PlannedFault]:
@@ -52,5 +43,5 @@ EXPERIMENT = Experiment(
         ),
     ),
     targets=("channel", "redis-list", "redis", "kafka"),
-    predict=predict,
+    predict=stop,
 )

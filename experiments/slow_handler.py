@@ -1,7 +1,7 @@
 """What a handler manages that takes 6 s an event, and which remedies bring it back (scenario 5)."""
 
-from harness.experiment import Experiment, Load, Phase, Variant
-from harness.predict.slow import slow_handler
+from lossmeter.experiment import Experiment, Load, Phase, Variant
+from lossmeter.plan.predict.slow import slow_handler
 
 # 2 s of query, 3 s of an external call and 1 s of logic: 5 workers manage 0.83 events/s. The
 # first five come as far apart as the workers then end, so that they do not end all at once.

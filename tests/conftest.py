@@ -8,88 +8,88 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from harness.narrator import Silent
-from harness.probe import HealthProbe
-from harness.runtime import Order
-from harness.runtimes._local_servers import LocalServers
-from harness.runtimes._server_set import lend
-from harness.services import discover
-from harness.services.toxiproxy import Proxies
-from harness.target import Http, Target
+from lossmeter.world.server_pool import ServerPool
+from tests.support.places import PLACES, PROCESSES, Place
+from tests.support.servers import Server
+from tests.support.turns import pytest_runtest_protocol, pytest_xdist_make_scheduler
+
+__all__ = ["pytest_runtest_protocol", "pytest_xdist_make_scheduler"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # So it is under nohup and in the background of a script; tests interrupt themselves.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What the one who runs the tests passes to make is not for the commands that tests read.
-for name in ("ARGS", "TARGET", "SEED", "RUNTIME", "MAKEFLAGS", "MAKEOVERRIDES"):
+for name in ("ARGS", "TARGET", "SEED", "RUNTIME", "JOBS", "MAKEFLAGS", "MAKEOVERRIDES"):
     os.environ.pop(name, None)
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A running server as tests see it."""
-
-    address: str
-    password: str
-    username: str
-    url: str
-
-
-def _serve(name: str, folder: Path) -> Iterator[Server]:
-    service = discover()[name]
-    service.install(lambda _: None)
-    target = Target.model_validate(
-        {
-            "name": "servers-only",
-            "summary": "never started",
-            "ack_level": "enqueued",
-            "services": [name],
-            "start": {"command": ["never"]},
-            "persisted": {"database": name, "query": "select 1"},
-        }
-    )
-    order = Order(
-        run_id=f"test-{name}",
-        folder=folder,
-        target=target,
-        services=[service],
-        proxy=None,
-        proxy_control=Proxies,
-        settings={},
-        probe=lambda url: HealthProbe(url, Http(), folder / "probe.jsonl"),
-        say=Silent().say,
-    )
-    with lend(order, "local", LocalServers) as servers:
-        direct = servers.endpoints[name].direct
-        yield Server(
-            direct["address"], direct["password"], direct.get("username", ""), direct.get("url", "")
-        )
+@pytest.fixture(scope="session")
+def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Place]]:
+    """What gives the servers of a place, by its name."""
+    places = {name: kind(tmp_path_factory.mktemp) for name, kind in PLACES.items()}
+    with ExitStack() as stack:
+        for place in places.values():
+            stack.callback(place.close)
+        yield places.__getitem__
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    yield from _serve("postgres", tmp_path_factory.mktemp("postgres"))
+def place(request: pytest.FixtureRequest, at: Callable[[str], Place]) -> Place:
+    """Where servers run: for what is marked ``everywhere`` both as processes and in containers."""
+    return at(getattr(request, "param", PROCESSES))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "place" in metafunc.fixturenames and metafunc.definition.get_closest_marker("everywhere"):
+        metafunc.parametrize("place", PLACES, indirect=True)
 
 
 @pytest.fixture(scope="session")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    yield from _serve("redis", tmp_path_factory.mktemp("redis"))
+def pool() -> Iterator[ServerPool]:
+    """Keeps servers of one site for the next, emptied between: most sites are served alike."""
+    with ServerPool() as pool:
+        yield pool
 
 
 @pytest.fixture(scope="session")
-def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    yield from _serve("kafka", tmp_path_factory.mktemp("kafka"))
+def postgres(place: Place) -> Server:
+    return place("postgres")
+
+
+@pytest.fixture(scope="session")
+def redis(place: Place) -> Server:
+    return place("redis")
+
+
+@pytest.fixture(scope="session")
+def kafka(place: Place) -> Server:
+    return place("kafka")
+
+
+@pytest.fixture(scope="session")
+def mariadb(place: Place) -> Server:
+    return place("mariadb")
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(place: Place) -> Server:
+    return place("rabbitmq")
+
+
+@pytest.fixture(scope="session")
+def webhook(place: Place) -> Server:
+    return place("webhook")
 
 
 @pytest.fixture

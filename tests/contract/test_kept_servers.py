@@ -14,16 +14,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from harness.cache import cache_root
-from harness.catalogue import Catalogue
-from harness.errors import ServiceError
-from harness.runtime import Runtime
-from harness.runtimes._processes import marked
-from harness.service import Slot
-from harness.services import discover
-from harness.shelf import Shelf
-from harness.site import ServersKillable, Toxic
-from tests.sites import RUN, Up, on_engine, runtime_named, up_on
+from lossmeter.errors import ServiceError
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.world.install.cache import cache_root
+from lossmeter.world.runtime import Runtime
+from lossmeter.world.runtimes._processes import marked
+from lossmeter.world.server_pool import ServerPool
+from lossmeter.world.service import Slot
+from lossmeter.world.services import discover
+from lossmeter.world.site import ServersKillable, Toxic
+from tests.support.sites import RUN, Up, on_engine, runtime_named, up_on
 
 
 @pytest.fixture(scope="module", params=["local", "docker"])
@@ -46,32 +46,34 @@ class Kept:
     """Brings up one target after the other from one shelf."""
 
     runtime: Runtime
-    shelf: Shelf
+    pool: ServerPool
     folder: Path
     said: list[str] = field(default_factory=list)
     runs: int = 0
 
     @contextmanager
-    def up(self, target: str = "channel") -> Iterator[Up]:
+    def up(self, target: str = "channel", **settings: str) -> Iterator[Up]:
         self.runs += 1
         folder = self.folder / str(self.runs)
         folder.mkdir()
         asked = Catalogue.here().target(target)
-        with up_on(self.runtime, folder, asked, shelf=self.shelf, say=self.said.append) as up:
+        with up_on(
+            self.runtime, folder, asked, pool=self.pool, say=self.said.append, **settings
+        ) as up:
             assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
             yield up
 
     def lives(self, up: Up) -> dict[str, tuple[int, int]]:
         assert isinstance(up.site, ServersKillable)
-        lives = {name: up.site.server_life(name) for name in (*up.site.endpoints, "toxiproxy")}
+        lives = {name: up.site.server_lifetime(name) for name in (*up.site.endpoints, "toxiproxy")}
         return {name: (life.pid, life.start_ticks) for name, life in lives.items()}
 
 
 @pytest.fixture
 def kept(keeping: Runtime, tmp_path: Path) -> Iterator[Kept]:
     others = there_is(keeping)
-    with Shelf() as shelf:
-        yield Kept(keeping, shelf, tmp_path)
+    with ServerPool() as pool:
+        yield Kept(keeping, pool, tmp_path)
     assert there_is(keeping) == others
 
 
@@ -107,7 +109,7 @@ def test_servers_serve_the_next_run_and_are_empty(kept: Kept) -> None:
     later = (kept.folder / "2" / "logs" / "postgres.log").read_text()
     # Each run has its own part of what the server wrote.
     assert "database system is ready" not in later
-    assert "servers kept, after a run: emptied, and found as when new" in kept.said
+    assert "servers kept, after 1 run: emptied, and found as when new" in kept.said
     with kept.up() as up:
         assert up.site.served == 2
 
@@ -116,7 +118,8 @@ def test_servers_serve_the_next_run_and_are_empty(kept: Kept) -> None:
 def test_a_queue_that_was_kept_is_empty(kept: Kept, target: str) -> None:
     """What waited in the broker when a run ended reaches no other run."""
     asked = Catalogue.here().target(target)
-    with kept.up(target) as up:
+    # Slow workers, so that something waits however slowly it is pushed.
+    with kept.up(target, DISPATCHER_HANDLER__TIME_S="0.5") as up:
         before = kept.lives(up)
         url = up.site.base_url + asked.http.events
         for sequence in range(200):
@@ -174,9 +177,11 @@ def test_a_server_that_does_not_come_clean_serves_no_other_run(kept: Kept) -> No
     with kept.up() as up:
         assert up.site.served == 0
         assert not set(kept.lives(up).values()) & set(before.values())
-    (told,) = [line for line in kept.said if "are not kept" in line]
-    assert "postgres, emptied, is not as when it was new: it still has setting of the file" in told
-    assert "its log ends:" in told
+    (reported,) = [line for line in kept.said if "are not kept" in line]
+    assert (
+        "postgres, emptied, is not as when it was new: it still has setting of the file" in reported
+    )
+    assert "its log ends:" in reported
 
 
 def test_a_server_that_does_not_describe_itself_serves_one_run(
@@ -208,8 +213,8 @@ def test_a_server_that_ends_while_it_is_kept_is_replaced(kept: Kept) -> None:
 def test_in_a_cluster_each_run_has_its_own(tmp_path: Path) -> None:
     runtime = runtime_named("kubernetes")
     target = Catalogue.here().target("channel")
-    with Shelf() as shelf:
+    with ServerPool() as pool:
         for folder in (tmp_path / "first", tmp_path / "second"):
             folder.mkdir()
-            with up_on(runtime, folder, target, shelf=shelf) as up:
+            with up_on(runtime, folder, target, pool=pool) as up:
                 assert up.site.served == 0

@@ -1,98 +1,33 @@
-"""Runs the harness as a user does: as a program, with its own processes and exit code."""
+"""Fixtures that integration tests share: programs in the background, and dispatchers."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psycopg
 import pytest
 
-from harness.load.process import events_sent
-from harness.ownership import Owner
-from harness.runtimes._processes import marked
-
-COMMAND = (sys.executable, "-m", "harness.cli")
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A harness that ended."""
-
-    pid: int
-    code: int
-    out: str
-    err: str
-
-    def results(self) -> list[dict[str, Any]]:
-        """Return what ``--json -`` printed."""
-        parsed: list[dict[str, Any]] = json.loads(self.out)
-        return parsed
+from lossmeter.world.ports import free_port
+from tests.support.dispatchers import Dispatcher, Start, is_ready
+from tests.support.installed import built, environment_of
+from tests.support.program import Running, until
+from tests.support.servers import Server
 
 
-def harness(*arguments: str, timeout_s: float = 280) -> Done:
-    """Run the harness to its end."""
-    return Running(*arguments).end(timeout_s)
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(tmp_path_factory.mktemp("wheel"))
 
 
-class Running:
-    """A harness that runs in the background."""
-
-    def __init__(self, *arguments: str) -> None:
-        self.popen = subprocess.Popen(
-            [*COMMAND, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "COLUMNS": "200"},
-        )
-
-    def processes(self) -> list[psutil.Process]:
-        """Return what it has started and what still runs."""
-        return [process for process, owner in marked() if owner.pid == self.popen.pid]
-
-    def process(self, name: str) -> psutil.Process:
-        """Return the oldest of its processes whose name contains ``name``."""
-        return min(self.named(name), key=lambda process: process.create_time())
-
-    def named(self, name: str) -> list[psutil.Process]:
-        """Return its processes whose command contains ``name``; some may be ending."""
-        found = []
-        for process in self.processes():
-            with suppress(psutil.NoSuchProcess):
-                if name in process.name() or name in " ".join(process.cmdline()):
-                    found.append(process)
-        return found
-
-    def send(self, number: signal.Signals) -> None:
-        self.popen.send_signal(number)
-
-    def end(self, timeout_s: float = 60) -> Done:
-        try:
-            out, err = self.popen.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            self.abandon()
-            raise
-        return Done(self.popen.pid, self.popen.returncode, out, err)
-
-    def abandon(self) -> None:
-        """End it and all that it started, whatever state they are in."""
-        self.popen.kill()
-        self.popen.wait()
-        for pipe in (self.popen.stdout, self.popen.stderr):
-            if pipe is not None:
-                pipe.close()
-        for process in self.processes():
-            process.kill()
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with the package from the wheel, and this one's dependencies."""
+    return environment_of(wheel, tmp_path_factory.mktemp("with space and ü") / "venv")
 
 
 @pytest.fixture
@@ -108,19 +43,38 @@ def background() -> Iterator[Callable[..., Running]]:
         running.abandon()
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
-    """Wait for a condition; fail when it does not come."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "condition did not come in time"
-        time.sleep(0.05)
+@pytest.fixture
+def notices(postgres: Server) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """A connection to the database that dispatchers write to, without notices at first."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("drop table if exists notice; drop table if exists dead_letter")
+        yield connection
 
 
-def loading(runs: Path) -> bool:
-    """Return whether a run in this folder has sent its first 100 events."""
-    return any(events_sent(run) > 100 for run in runs.glob("*"))
+@pytest.fixture
+def start(
+    postgres: Server, notices: psycopg.Connection[tuple[Any, ...]], tmp_path: Path
+) -> Iterator[Start]:
+    del notices
+    started: list[Dispatcher] = []
 
+    def start_one(**settings: str) -> Dispatcher:
+        port = free_port()
+        environment = {name: v for name, v in os.environ.items() if name[:11] != "DISPATCHER_"}
+        environment |= {
+            "DISPATCHER_PORT": str(port),
+            "DISPATCHER_DATABASE__URL": postgres.url,
+            **{f"DISPATCHER_{name}": value for name, value in settings.items()},
+        }
+        with (tmp_path / "dispatcher.log").open("ab") as log:
+            popen = subprocess.Popen(
+                [sys.executable, "-m", "lossmeter_dispatcher"], env=environment, stderr=log
+            )
+        started.append(Dispatcher(popen, f"http://127.0.0.1:{port}"))
+        until(lambda: is_ready(started[-1]), 20)
+        return started[-1]
 
-def left_behind(owner_pid: int) -> list[Owner]:
-    """Return the marks of processes that a harness left running."""
-    return [owner for _, owner in marked() if owner.pid == owner_pid]
+    yield start_one
+    for dispatcher in started:
+        dispatcher.popen.kill()
+        dispatcher.popen.wait()

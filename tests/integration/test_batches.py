@@ -10,9 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from harness.catalogue import Catalogue
-from harness.site import Killable
-from tests.sites import Up, runtime_named, up_on
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.world.site import Killable
+from tests.support.sites import Up, runtime_named, up_on
 
 WITHIN_S = 60.0
 

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from harness.catalogue import Catalogue
-from harness.collect import Auditor
-from harness.errors import UsageError
-from harness.target import Persisted
-from targets.dispatcher.store import SCHEMA
-from tests.conftest import Server
+from lossmeter.errors import UsageError
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.world.auditor import Auditor, auditor
+from lossmeter_dispatcher.store import SCHEMA
+from tests.support.servers import Server
 
 ROWS = 20_000
 POLLED_WITHIN_S = 0.020
@@ -37,7 +36,7 @@ def table(postgres: Server) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
 
 def _auditor(postgres: Server, **more: str) -> Auditor:
     shipped = Catalogue.here().target("channel").persisted
-    return Auditor(postgres.url, shipped.model_copy(update={"database": postgres.url, **more}))
+    return auditor("t", shipped.model_copy(update={"database": postgres.url, **more}))
 
 
 @pytest.mark.usefixtures("table")
@@ -47,9 +46,9 @@ def _auditor(postgres: Server, **more: str) -> Auditor:
 def test_a_look_takes_less_than_the_time_between_two(
     postgres: Server, more: dict[str, str]
 ) -> None:
-    auditor = _auditor(postgres, **more)
-    auditor.check()
-    count = auditor.counter()
+    reader = _auditor(postgres, **more)
+    reader.check()
+    count = reader.counter()
     took_s = []
     for _ in range(50):
         begin = time.perf_counter()
@@ -88,8 +87,3 @@ def test_a_wrong_query_is_named_before_any_load(postgres: Server, query: str, sa
     with pytest.raises(UsageError, match=r"persisted\.count_query") as caught:
         _auditor(postgres, count_query=query).check()
     assert said in str(caught.value)
-
-
-def test_a_count_query_is_a_word_of_target_files() -> None:
-    told = Persisted(query="select 1", count_query="select 2")
-    assert told.count_query == "select 2"

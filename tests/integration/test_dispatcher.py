@@ -8,118 +8,24 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from harness.ports import free_port
-from tests.conftest import Server
-from tests.integration.conftest import until
-
-
-@dataclass
-class Dispatcher:
-    """A running dispatcher."""
-
-    popen: subprocess.Popen[bytes]
-    base: str
-
-    def post(self, body: object, path: str = "/events") -> tuple[int, Any, dict[str, str]]:
-        data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self._ask(urllib.request.Request(self.base + path, data, method="POST"))
-
-    def get(self, path: str) -> tuple[int, Any, dict[str, str]]:
-        return self._ask(urllib.request.Request(self.base + path))
-
-    def state(self) -> dict[str, Any]:
-        state: dict[str, Any] = self.get("/state?dead_letters")[1]
-        return state
-
-    def _ask(self, request: urllib.request.Request) -> tuple[int, Any, dict[str, str]]:
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return answer.status, _parsed(answer.read()), dict(answer.headers)
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, _parsed(error.read()), dict(error.headers)
-
-
-def _parsed(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except ValueError:
-        return data.decode()
-
-
-Start = Callable[..., Dispatcher]
-
-
-@pytest.fixture
-def notices(postgres: Server) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A connection to the database that dispatchers write to, without notices at first."""
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute("drop table if exists notice; drop table if exists dead_letter")
-        yield connection
-
-
-@pytest.fixture
-def start(
-    postgres: Server, notices: psycopg.Connection[tuple[Any, ...]], tmp_path: Path
-) -> Iterator[Start]:
-    del notices
-    started: list[Dispatcher] = []
-
-    def start_one(**settings: str) -> Dispatcher:
-        port = free_port()
-        environment = {name: v for name, v in os.environ.items() if name[:11] != "DISPATCHER_"}
-        environment |= {
-            "DISPATCHER_PORT": str(port),
-            "DISPATCHER_DATABASE__URL": postgres.url,
-            **{f"DISPATCHER_{name}": value for name, value in settings.items()},
-        }
-        with (tmp_path / "dispatcher.log").open("ab") as log:
-            popen = subprocess.Popen(
-                [sys.executable, "-m", "targets.dispatcher"], env=environment, stderr=log
-            )
-        started.append(Dispatcher(popen, f"http://127.0.0.1:{port}"))
-        until(lambda: _ready(started[-1]), 20)
-        return started[-1]
-
-    yield start_one
-    for dispatcher in started:
-        dispatcher.popen.kill()
-        dispatcher.popen.wait()
-
-
-def _ready(dispatcher: Dispatcher) -> bool:
-    assert dispatcher.popen.poll() is None, "the dispatcher ended while starting"
-    try:
-        return dispatcher.get("/readyz")[0] == 200
-    except urllib.error.URLError:
-        return False
-
-
-def _event(sequence: int, **more: object) -> dict[str, object]:
-    return {"producer": 0, "sequence": sequence, "key": "k", "payload": f"p{sequence}"} | more
-
-
-def _rows(notices: psycopg.Connection[tuple[Any, ...]]) -> list[int]:
-    return [row[0] for row in notices.execute("select sequence from notice order by id")]
+from tests.support.dispatchers import Dispatcher, Start, an_event, rows_of
+from tests.support.program import until
 
 
 def test_an_event_and_an_array_are_queued_and_persisted(
     start: Start, notices: psycopg.Connection[tuple[Any, ...]]
 ) -> None:
     dispatcher = start()
-    assert dispatcher.post(_event(0))[0] == 202
-    assert dispatcher.post([_event(1), _event(2)])[:2] == (202, {"queued": 2})
-    until(lambda: sorted(_rows(notices)) == [0, 1, 2], 5)
+    assert dispatcher.post(an_event(0))[0] == 202
+    assert dispatcher.post([an_event(1), an_event(2)])[:2] == (202, {"queued": 2})
+    until(lambda: sorted(rows_of(notices)) == [0, 1, 2], 5)
     assert dispatcher.state()["counts"]["persisted"] == 3
 
 
@@ -147,15 +53,15 @@ def test_a_full_queue_blocks_then_refuses(start: Start) -> None:
         QUEUE__CAPACITY="2", WORKERS="1", HANDLER__TIME_S="30", PUSH__TIMEOUT_S="0.5"
     )
     for n in range(3):
-        assert dispatcher.post(_event(n))[0] == 202
+        assert dispatcher.post(an_event(n))[0] == 202
     begin = time.monotonic()
-    status, answer, _ = dispatcher.post(_event(3))
+    status, answer, _ = dispatcher.post(an_event(3))
     assert (status, answer["error"]) == (503, "queue is full")
     assert 0.4 <= time.monotonic() - begin < 2
     state = dispatcher.state()
     assert (state["queue_length"], state["in_flight"]) == (2, 1)
     assert state["counts"]["dropped"] == 1
-    status, answer, _ = dispatcher.post([_event(4), _event(5)])
+    status, answer, _ = dispatcher.post([an_event(4), an_event(5)])
     assert (status, answer["error"]) == (503, "queue is full")
 
 
@@ -164,9 +70,9 @@ def test_a_full_queue_can_reject_at_once(start: Start) -> None:
         QUEUE__CAPACITY="1", WORKERS="1", HANDLER__TIME_S="30", PUSH__WHEN_FULL="reject"
     )
     for n in range(2):
-        assert dispatcher.post(_event(n))[0] == 202
+        assert dispatcher.post(an_event(n))[0] == 202
     begin = time.monotonic()
-    assert dispatcher.post(_event(2))[0] == 503
+    assert dispatcher.post(an_event(2))[0] == 503
     assert time.monotonic() - begin < 1
 
 
@@ -177,14 +83,14 @@ def test_a_full_queue_can_degrade_to_a_synchronous_write(
         QUEUE__CAPACITY="1", WORKERS="1", HANDLER__TIME_S="0.8", PUSH__WHEN_FULL="write-through"
     )
     for n in range(2):
-        assert dispatcher.post(_event(n))[0] == 202
-    assert dispatcher.post(_event(2))[0] == 202
-    assert 2 in _rows(notices)
+        assert dispatcher.post(an_event(n))[0] == 202
+    assert dispatcher.post(an_event(2))[0] == 202
+    assert 2 in rows_of(notices)
 
 
 def test_a_rate_limit_says_when_to_come_again(start: Start) -> None:
     dispatcher = start(PUSH__WHEN_FULL="rate-limit", PUSH__RATE_PER_S="2")
-    answers = [dispatcher.post(_event(n)) for n in range(4)]
+    answers = [dispatcher.post(an_event(n)) for n in range(4)]
     assert [status for status, _, _ in answers][:2] == [202, 202]
     status, answer, headers = answers[3]
     assert (status, answer["error"]) == (429, "rate limit exceeded")
@@ -193,7 +99,7 @@ def test_a_rate_limit_says_when_to_come_again(start: Start) -> None:
 
 def test_every_metric_of_the_analysis_is_exposed(start: Start) -> None:
     dispatcher = start(QUEUE__CAPACITY="200")
-    dispatcher.post(_event(0))
+    dispatcher.post(an_event(0))
     until(lambda: dispatcher.state()["counts"]["persisted"] == 1, 5)
     page = dispatcher.get("/metrics")[1]
     lines = dict(line.rsplit(" ", 1) for line in page.splitlines() if line[0] != "#")
@@ -206,7 +112,7 @@ def test_every_metric_of_the_analysis_is_exposed(start: Start) -> None:
     assert 0.05 <= float(lines["message_process_latency_sum"]) < 2
 
 
-def test_the_state_names_this_life(start: Start) -> None:
+def test_the_state_names_this_lifetime(start: Start) -> None:
     dispatcher = start()
     state = dispatcher.state()
     assert state["pid"] == dispatcher.popen.pid
@@ -236,7 +142,7 @@ def test_today_a_failed_event_is_logged_and_forgotten(
 ) -> None:
     dispatcher = start()
     refuse()
-    assert dispatcher.post(_event(7))[0] == 202
+    assert dispatcher.post(an_event(7))[0] == 202
     until(lambda: dispatcher.state()["counts"]["failed"] == 1, 5)
     assert dispatcher.state()["queue_length"] == 0
     assert "event 0-7 failed: refused" in (tmp_path / "dispatcher.log").read_text()
@@ -251,16 +157,16 @@ def test_a_retry_saves_the_event_when_the_database_is_back(
 ) -> None:
     dispatcher = start(RETRY__ATTEMPTS="3", RETRY__BLOCKING=blocking, WORKERS="1")
     refuse()
-    assert dispatcher.post(_event(1))[0] == 202
+    assert dispatcher.post(an_event(1))[0] == 202
     until(lambda: dispatcher.state()["counts"]["failed"] == 1, 5)
     state = dispatcher.state()
     assert state["in_flight"] == 1, "what waits for a retry is in memory"
     assert state["waiting_retry"] == (0 if blocking == "true" else 1)
     notices.execute("drop function refuse cascade")
-    assert dispatcher.post(_event(2))[0] == 202
-    until(lambda: sorted(_rows(notices)) == [1, 2], 10)
+    assert dispatcher.post(an_event(2))[0] == 202
+    until(lambda: sorted(rows_of(notices)) == [1, 2], 10)
     # Only a blocking retry makes the second event wait behind the first.
-    assert _rows(notices) == ([1, 2] if blocking == "true" else [2, 1])
+    assert rows_of(notices) == ([1, 2] if blocking == "true" else [2, 1])
 
 
 @pytest.mark.parametrize("kind", ["memory", "file", "database"])
@@ -277,14 +183,14 @@ def test_dead_letters_are_kept_bounded_and_replayed(
     dispatcher = start(**settings)
     refuse()
     for n in range(3):
-        assert dispatcher.post(_event(n))[0] == 202
+        assert dispatcher.post(an_event(n))[0] == 202
     until(lambda: dispatcher.state()["counts"]["failed"] == 3, 5)
     until(lambda: dispatcher.state()["counts"]["dropped"] == 1, 5)
     assert dispatcher.state()["dead_letters"] == 2
     assert "dead letter queue is full, event lost" in (tmp_path / "dispatcher.log").read_text()
     notices.execute("drop function refuse cascade")
     assert dispatcher.post(b"", "/dead-letters/replay")[1] == {"replayed": 2}
-    until(lambda: _rows(notices) == [0, 1], 5)
+    until(lambda: rows_of(notices) == [0, 1], 5)
     assert dispatcher.state()["dead_letters"] == 0
 
 
@@ -293,10 +199,10 @@ def test_dead_letters_can_come_back_by_themselves(
 ) -> None:
     dispatcher = start(DEAD_LETTER__KIND="memory", DEAD_LETTER__REPLAY_EVERY_S="0.5")
     refuse()
-    dispatcher.post(_event(3))
+    dispatcher.post(an_event(3))
     until(lambda: dispatcher.state()["counts"]["dead_lettered"] >= 1, 5)
     notices.execute("drop function refuse cascade")
-    until(lambda: _rows(notices) == [3], 5)
+    until(lambda: rows_of(notices) == [3], 5)
 
 
 def _stopped(dispatcher: Dispatcher) -> float:
@@ -311,9 +217,9 @@ def test_today_a_stop_sleeps_and_abandons_the_rest(
 ) -> None:
     dispatcher = start(SHUTDOWN__SLEEP_S="1", WORKERS="1", HANDLER__TIME_S="0.1")
     for n in range(40):
-        assert dispatcher.post(_event(n))[0] == 202
+        assert dispatcher.post(an_event(n))[0] == 202
     assert 0.9 <= _stopped(dispatcher) < 3
-    assert 8 <= len(_rows(notices)) < 30
+    assert 8 <= len(rows_of(notices)) < 30
 
 
 def test_a_drain_waits_for_the_queue_and_refuses_new_events(
@@ -321,14 +227,14 @@ def test_a_drain_waits_for_the_queue_and_refuses_new_events(
 ) -> None:
     dispatcher = start(SHUTDOWN__MODE="drain", WORKERS="2", SHUTDOWN__POLL_S="0.1")
     for n in range(60):
-        assert dispatcher.post(_event(n))[0] == 202
+        assert dispatcher.post(an_event(n))[0] == 202
     dispatcher.popen.send_signal(signal.SIGTERM)
     until(lambda: dispatcher.state()["accepting"] is False, 2)
-    status, answer, _ = dispatcher.post(_event(99))
+    status, answer, _ = dispatcher.post(an_event(99))
     assert (status, answer["error"]) == (503, "shutting down")
     assert dispatcher.get("/readyz")[0] == 503
     assert dispatcher.popen.wait(30) == 0
-    assert sorted(_rows(notices)) == list(range(60))
+    assert sorted(rows_of(notices)) == list(range(60))
 
 
 def test_a_drain_gives_up_after_its_limit(
@@ -338,9 +244,9 @@ def test_a_drain_gives_up_after_its_limit(
         SHUTDOWN__MODE="drain", SHUTDOWN__LIMIT_S="0.6", SHUTDOWN__POLL_S="0.1", WORKERS="1"
     )
     for n in range(100):
-        assert dispatcher.post(_event(n))[0] == 202
+        assert dispatcher.post(an_event(n))[0] == 202
     assert _stopped(dispatcher) < 4
-    assert len(_rows(notices)) < 60
+    assert len(rows_of(notices)) < 60
 
 
 _POST = """
@@ -353,11 +259,11 @@ except urllib.error.HTTPError as e: print(e.code, e.read().decode())
 def test_a_stop_refuses_those_that_wait_for_room(start: Start) -> None:
     dispatcher = start(QUEUE__CAPACITY="1", WORKERS="1", HANDLER__TIME_S="30", PUSH__TIMEOUT_S="20")
     for n in range(2):
-        assert dispatcher.post(_event(n))[0] == 202
+        assert dispatcher.post(an_event(n))[0] == 202
     waiting = subprocess.Popen(
         [
             *(sys.executable, "-c", _POST),
-            *(f"{dispatcher.base}/events", json.dumps(_event(2))),
+            *(f"{dispatcher.base}/events", json.dumps(an_event(2))),
         ],
         stdout=subprocess.PIPE,
         text=True,
@@ -373,7 +279,7 @@ def test_a_stop_refuses_those_that_wait_for_room(start: Start) -> None:
 def test_a_wrong_setting_ends_it_with_one_sentence() -> None:
     environment = {"PATH": os.environ["PATH"], "DISPATCHER_WORKRES": "3"}
     done = subprocess.run(
-        [sys.executable, "-m", "targets.dispatcher"],
+        [sys.executable, "-m", "lossmeter_dispatcher"],
         env=environment,
         capture_output=True,
         text=True,

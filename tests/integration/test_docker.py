@@ -11,21 +11,24 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import docker
+import pika
 import pytest
 from docker.errors import NotFound
 from docker.models.containers import Container
 
-from harness.catalogue import Catalogue
-from harness.conduct import build_fault
-from harness.errors import ExitCode, UnavailableError, UsageError
-from harness.experiment import PlannedFault, Trigger
-from harness.runtimes import _docker_engine
-from harness.runtimes._docker_events import RUN_LABEL
-from harness.runtimes._docker_images import LOG_LINES
-from harness.runtimes.docker import DockerSite
-from harness.services import discover
-from tests.integration.conftest import Running, harness, loading, until
-from tests.sites import on_engine, runtime_named, up_on
+from lossmeter.errors import ExitCode, UnavailableError, UsageError
+from lossmeter.faults._fault import choose
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.world.queues import queue_options
+from lossmeter.world.runtimes import _docker_engine
+from lossmeter.world.runtimes._docker_events import RUN_LABEL
+from lossmeter.world.runtimes._docker_images import LOG_LINES
+from lossmeter.world.runtimes.docker import DockerSite
+from lossmeter.world.services import discover
+from tests.support.program import Running, loading, lossmeter, until
+from tests.support.servers import Server
+from tests.support.sites import on_engine, runtime_named, up_on
+from tests.support.stores import Mysql, Webhook
 
 RUN = ("run", "crash", "--target", "channel", "--variant", "full", "--runtime", "docker")
 CONTROL = ("run", "control", "--target", "channel", "--runtime", "docker", "--json", "-")
@@ -56,7 +59,7 @@ def stranger(client: docker.DockerClient) -> Iterator[Container]:
 
 
 def test_after_success_nothing_is_left(project: Path) -> None:
-    done = harness(*CONTROL)
+    done = lossmeter(*CONTROL)
     assert done.code == 0, done.err
     assert on_engine(f":{done.pid}:") == []
     assert done.results()[0]["runtime"] == "docker"
@@ -76,6 +79,7 @@ def test_an_interrupt_leaves_nothing(project: Path, background: Callable[..., Ru
     assert on_engine(f":{running.popen.pid}:") == []
 
 
+@pytest.mark.alone
 def test_recover_removes_what_a_killed_harness_left_and_no_stranger(
     project: Path,
     client: docker.DockerClient,
@@ -89,7 +93,7 @@ def test_recover_removes_what_a_killed_harness_left_and_no_stranger(
     assert on_engine(f":{running.popen.pid}:"), "the test needs something to recover"
     images = {image.id for image in client.images.list()}
 
-    done = harness("recover")
+    done = lossmeter("recover")
 
     assert done.code == 0, done.err
     assert "removed container" in done.out
@@ -100,7 +104,7 @@ def test_recover_removes_what_a_killed_harness_left_and_no_stranger(
 
 
 def test_a_broken_event_stream_is_evidence_against_the_fault(tmp_path: Path) -> None:
-    fault = build_fault(PlannedFault("sigkill", Trigger()))
+    fault = choose("sigkill", {}).build()
     with up_on(runtime_named("docker"), tmp_path, Catalogue.here().target("channel")) as up:
         assert isinstance(up.site, DockerSite)
         events = up.site._events
@@ -118,7 +122,11 @@ def test_each_image_can_be_replaced_by_another(
     client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: str
 ) -> None:
     runtime, wanted = runtime_named("docker"), Catalogue.here().target(target)
-    runtime.prepare([discover()[name] for name in (*wanted.services, "toxiproxy")], [], print)
+    runtime.prepare([discover()[name] for name in (*wanted.services, "toxiproxy")], [wanted], print)
+    # What the user's settings of Docker say of proxies is for other containers.
+    proxies = {"proxies": {"default": {"httpProxy": "http://127.0.0.1:9"}}}
+    (tmp_path / "config.json").write_text(json.dumps(proxies))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     for name in (*wanted.services, "toxiproxy"):
         image = client.images.list(f"lossmeter/{name}")[0]
         image.tag("somebody-else", name)
@@ -129,9 +137,37 @@ def test_each_image_can_be_replaced_by_another(
         servers = client.containers.list(filters={"label": f"{RUN_LABEL}={mark}"})
         images = {str(each.attrs["Config"]["Image"]) for each in servers}
         assert images == {f"somebody-else:{name}" for name in (*wanted.services, "toxiproxy")}
+        assert not [each for s in servers for each in s.attrs["Config"]["Env"] if ":9" in each]
         assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
     for name in (*wanted.services, "toxiproxy"):
         client.images.remove(f"somebody-else:{name}", noprune=True)
+
+
+def test_stores_in_containers_are_written_and_read(tmp_path: Path) -> None:
+    runtime, channel = runtime_named("docker"), Catalogue.here().target("channel")
+    servers = ("postgres", "mariadb", "webhook", "rabbitmq")
+    wanted = channel.model_copy(update={"services": servers, "proxied": servers})
+    runtime.prepare([discover()[name] for name in (*servers, "toxiproxy")], [wanted], print)
+    with up_on(runtime, tmp_path, wanted) as up:
+        for name, kind in (("mariadb", Mysql), ("webhook", Webhook)):
+            direct = up.site.endpoints[name].direct
+            written = kind(
+                tmp_path, Server(direct["address"], direct["password"], "", direct["url"])
+            )
+            written.write([{"producer": 1, "sequence": n, "payload": "p"} for n in range(3)])
+            auditor = written.auditor()
+            auditor.check()
+            assert auditor.count() == 3
+            assert up.site.versions[name].split()[0] in {"MariaDB", "Python"}
+        broker = up.site.endpoints["rabbitmq"].direct
+        with pika.BlockingConnection(pika.URLParameters(broker["url"])) as connection:
+            connection.channel().queue_declare("jobs")
+            table = {"kind": "amqp", "queues": ["jobs"]}
+            names = {f"{{rabbitmq.{name}}}": text for name, text in broker.items()}
+            length = queue_options("t", table).open(lambda text: names.get(text, text))
+            assert length() == 0
+            length.close()
+        assert up.site.versions["rabbitmq"].split()[0] == "RabbitMQ"
 
 
 # What is refused, in one sentence.
@@ -145,10 +181,10 @@ def _error(text: str) -> str:
 @pytest.mark.usefixtures("project")
 def test_no_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    done = harness(*CONTROL)
+    done = lossmeter(*CONTROL)
     assert done.code == ExitCode.USAGE
     assert "no Docker engine answers on" in _error(done.err)
-    assert "make docker-engine" in done.err
+    assert "lossmeter.world.install.docker_engine" in done.err
 
 
 @pytest.mark.usefixtures("project")
@@ -157,7 +193,7 @@ def test_a_socket_that_nobody_serves(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
-    done = harness(*CONTROL)
+    done = lossmeter(*CONTROL)
     assert done.code == ExitCode.USAGE
     assert "did not answer within 2 s" in _error(done.err)
 
@@ -166,6 +202,14 @@ def test_an_engine_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     with pytest.raises(UnavailableError, match="uses only an engine on this machine"):
         _docker_engine.connect()
+
+
+def test_a_context_of_the_user_s_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_CONTEXT", "rootless")
+    with pytest.raises(UnavailableError, match=r"is 'rootless', .* socket in DOCKER_HOST"):
+        _docker_engine.connect()
+    monkeypatch.setenv("DOCKER_HOST", _docker_engine.DEFAULT_HOST)
+    assert _docker_engine.unavailable() is None
 
 
 def test_no_right_to_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +222,7 @@ def test_no_right_to_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("project")
 def test_auto_takes_an_engine_that_answers_and_says_so() -> None:
     arguments = ("run", "control", "--target", "channel", "--variant", "default")
-    done = harness(*arguments, "--json", "-")
+    done = lossmeter(*arguments, "--json", "-")
     assert done.code == 0, done.err
     assert "runtime docker: its engine answers" in done.err
     assert done.results()[0]["runtime"] == "docker"
@@ -187,7 +231,7 @@ def test_auto_takes_an_engine_that_answers_and_says_so() -> None:
 @pytest.mark.usefixtures("project")
 def test_auto_falls_back_and_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
-    done = harness("run", "control", "--target", "channel", "--json", "-")
+    done = lossmeter("run", "control", "--target", "channel", "--json", "-")
     assert done.code == 0, done.err
     assert "runtime local: not docker, since no Docker engine answers" in done.err
     assert done.results()[0]["runtime"] == "local"
@@ -199,8 +243,9 @@ def test_an_image_that_cannot_be_built_shows_the_end_of_its_log(project: Path) -
     script = "for i in $(seq 40); do echo line $i; done; exit 3"
     (folder / "Dockerfile").write_text(f"ARG BASE\nFROM ${{BASE}}\nRUN {script}\n")
     text = (project / "targets" / "channel.toml").read_text()
+    text = text.replace('name = "channel"', 'name = "mine"', 1)
     (project / "mine.toml").write_text(text.replace('build = "dispatcher"', 'build = "mine"'))
-    done = harness(*CONTROL, "--target", "mine.toml")
+    done = lossmeter(*CONTROL, "--target", "mine.toml")
     assert done.code == ExitCode.HARNESS_ERROR
     assert "image mine could not be built" in _error(done.err)
     shown = [line for line in done.err.splitlines() if line.startswith("line ")]
@@ -215,7 +260,7 @@ def test_a_port_in_use(project: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         path.write_text(text.replace("[start]\n", f"[start]\nport = {port}\n"))
-        done = harness("run", "control", "--runtime", "docker", "--target", str(path))
+        done = lossmeter("run", "control", "--runtime", "docker", "--target", str(path))
     assert done.code == ExitCode.USAGE
     assert f"start.port {port} on 127.0.0.1 is in use" in _error(done.err)
 
@@ -254,7 +299,8 @@ def test_an_image_that_does_not_exist(client: docker.DockerClient, project: Path
         client.images.get(name)
     text = (project / "targets" / "channel.toml").read_text()
     wrong = text.replace('build = "dispatcher"', f'image = "{name}"')
+    wrong = wrong.replace('name = "channel"', 'name = "mine"', 1)
     (project / "mine.toml").write_text(wrong)
-    done = harness(*CONTROL, "--target", "mine.toml")
+    done = lossmeter(*CONTROL, "--target", "mine.toml")
     assert done.code == ExitCode.USAGE
     assert f"image {name} is not on this machine and cannot be pulled" in _error(done.err)

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests import guides
-from tests.guides import DOCS, ROOT, Answer, Reader, Step
+from tests.support import guides
+from tests.support.guides import DOCS, ROOT, Answer, Reader, Step
 
 FIRST, OWN = "first-experiment.md", "your-own-dispatcher.md"
 # In the order in which they are to be read; each with those whose runs it goes on from.
 GUIDES = {
     FIRST: (),
     OWN: (),
+    "stores.md": (),
     "reading-a-verdict.md": (FIRST,),
     "how-the-ledger-decides.md": (FIRST,),
     "budgets-in-ci.md": (FIRST,),
@@ -55,7 +56,7 @@ def test_every_command_does_what_the_guide_shows(reader: Reader, name: str) -> N
 
 def test_the_first_page_shows_what_the_events_died_of(reader: Reader) -> None:
     read(reader, FIRST)
-    pages = sorted((reader.folder / "results" / "runs").glob("*-crash-1/report.html"))
+    pages = sorted((reader.folder / "results" / "runs").glob("*Z-crash-1/report.html"))
     page = pages[0].read_text(encoding="utf-8")
     assert "One dot for each lost event" in page
     assert "by stage" in page
@@ -66,14 +67,14 @@ def test_no_command_of_any_page_is_left_out() -> None:
         fenced = "".join(
             re.findall(r"^```.*?^```$", path.read_text("utf-8"), re.MULTILINE | re.DOTALL)
         )
-        typed = re.findall(r"^(?:\$ |make |harness |\.venv/bin/).*", fenced, re.MULTILINE)
+        typed = re.findall(r"^(?:\$ |make |lossmeter |\.venv/bin/).*", fenced, re.MULTILINE)
         known = guides.steps(path) if path.name in GUIDES else []
         assert len(typed) == len(known), f"{path.name}: {typed}"
 
 
 @pytest.mark.parametrize("name", GUIDES)
 def test_files_that_a_guide_shows_are_those_it_uses(name: str) -> None:
-    files = {path.read_text(encoding="utf-8") for path in (DOCS / "examples").iterdir()}
+    files = {path.read_text(encoding="utf-8") for path in _examples()}
     for language in ("python", "toml"):
         for block in guides.blocks(DOCS / name, language):
             assert any(block.strip() in text for text in files), f"{name} shows:\n{block}"
@@ -83,6 +84,10 @@ def test_files_that_a_guide_shows_are_those_it_uses(name: str) -> None:
 def test_every_link_leads_somewhere(path: Path) -> None:
     for link in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
         assert link.startswith("https://") or (path.parent / link).exists(), link
+
+
+def _examples() -> list[Path]:
+    return [path for path in sorted((DOCS / "examples").rglob("*.*")) if path.is_file()]
 
 
 # What would make the test of the guides say nothing.

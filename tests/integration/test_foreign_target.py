@@ -5,57 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.integration.conftest import harness
+import pytest
+import trustme
 
-SOURCE = Path(__file__).with_name("foreign_dispatcher.py")
+from tests.support.foreign_target import TARGET
+from tests.support.program import lossmeter
 
-TARGET = f"""
-name = "theirs"
-summary = "threads and a queue.Queue"
-ack_level = "enqueued"
-services = ["postgres"]
-proxied = ["postgres"]
-
-[start]
-command = ["{{python}}", "{SOURCE}"]
-[start.environment]
-PORT = "{{port}}"
-DSN = "{{postgres.url}}"
-THREADS = "2"
-
-[http]
-events = "/jobs"
-health = "/ping"
-state = "/stats"
-queue_length = "queue.size"
-in_flight = "queue.busy"
-boot_id = "boot"
-body = '{{"ident": "$producer-$sequence", "body": "$payload"}}'
-accepted = [201]
-refused = [429]
-
-[persisted]
-database = "postgres"
-query = '''
-select split_part(ident, '-', 1)::bigint as producer,
-       split_part(ident, '-', 2)::bigint as sequence,
-       ('x' || left(md5(body), 16))::bit(64)::bigint as payload_hash,
-       n as position, at as persisted_at
-from jobs
-'''
-
-[behaviour]
-workers = 2
-queue_survives_crash = false
-in_hand_survives_crash = false
-
-[settings]
-workers = "THREADS"
-"""
-
+TOKEN = "s3cr3t-of-nobody"
 BUDGET = """
 [crash.theirs]
-max_lost = 515
+max_lost = 540
 max_duplicated = 0
 min_sent = 1800
 """
@@ -65,7 +24,7 @@ def _crash(project: Path, target: str) -> tuple[int, dict[str, Any]]:
     (project / "theirs.toml").write_text(target)
     with (project / "experiments" / "budgets.toml").open("a") as budgets:
         budgets.write(BUDGET)
-    done = harness(
+    done = lossmeter(
         *("run", "crash", "--variant", "default", "--target", "theirs.toml"),
         *("--runtime", "local", "--seed", "7", "--json", "-"),
     )
@@ -73,11 +32,37 @@ def _crash(project: Path, target: str) -> tuple[int, dict[str, Any]]:
     return done.code, result
 
 
-def test_a_foreign_dispatcher_is_crashed_and_audited(project: Path) -> None:
+def _guarded(folder: Path) -> str:
+    """Return the target as one that speaks TLS and wants a token, whatever is asked."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        folder / "server.pem"
+    )
+    started = f'CERTIFICATE = "{folder / "server.pem"}"\nTOKEN = "{TOKEN}"'
+    http = """
+method = "PUT"
+base = "/api/v1"
+[http.headers]
+Authorization = {env = "THEIR_TOKEN", prefix = "Bearer "}
+[http.query]
+from = "lossmeter & co"
+[http.tls]
+ca = "ca.pem"
+"""
+    target = TARGET.replace('workers = "THREADS"', "")
+    target = target.replace('THREADS = "2"', f'THREADS = "2"\n{started}')
+    return target.replace("[persisted]", http + "[persisted]")
+
+
+def test_a_foreign_dispatcher_is_crashed_and_audited(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THEIR_TOKEN", TOKEN)
     # 2 threads of 20 ms handle 100 events/s, as the reference dispatcher does.
-    code, result = _crash(project, TARGET.replace('workers = "THREADS"', ""))
+    code, result = _crash(project, _guarded(project))
     assert code == 0, result["reason"]
-    assert 500 <= result["counts"]["lost"] <= 515
+    assert 500 <= result["counts"]["lost"] <= 540
     assert result["prediction_holds"] is True
     # It leaves no marks, so its losses are placed by time and by place.
     assert result["stages"] is None
@@ -85,6 +70,21 @@ def test_a_foreign_dispatcher_is_crashed_and_audited(project: Path) -> None:
     assert sum(result["lost_where"].values()) == result["counts"]["lost"]
     assert result["counts"]["unexpected"] == result["counts"]["corrupted"] == 0
     assert len({seen["source"] for seen in result["evidence"] if seen["holds"]}) == 4
+    # The secret is in nothing that the run leaves.
+    (run,) = (project / "results" / "runs").glob("*crash*")
+    files = [file for file in run.rglob("*") if file.is_file()]
+    assert len(files) > 10
+    assert [file for file in files if TOKEN.encode() in file.read_bytes()] == []
+
+
+def test_a_secret_that_is_not_there_is_named_and_nothing_is_started(project: Path) -> None:
+    (project / "theirs.toml").write_text(_guarded(project))
+    done = lossmeter("run", "control", "--target", "theirs.toml", "--runtime", "local")
+    assert done.code == 4
+    assert done.err.strip().endswith(
+        "target theirs: http.headers.Authorization: the variable THEIR_TOKEN is not set, or empty"
+    )
+    assert not list((project / "results").glob("runs/*"))
 
 
 def test_a_queue_that_never_fills_is_no_pass(project: Path) -> None:

@@ -13,18 +13,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.cache import cache_root
-from harness.catalogue import Catalogue
-from harness.conduct import build_fault
-from harness.experiment import PlannedFault, Trigger
-from harness.facts import Facts
-from tests.integration.conftest import COMMAND, harness, left_behind, loading, until
-from tests.sites import runtime_named
+from lossmeter.faults._fault import choose
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.record.facts import Facts
+from lossmeter.world.install.cache import cache_root
+from tests.support.program import COMMAND, left_behind, loading, lossmeter, until
+from tests.support.sites import runtime_named
 
 # The fault holds for longer than any test waits.
 EXPERIMENT = """
-from harness.experiment import Experiment, PlannedFault, Trigger, Variant, steady
-from harness.model import Predicted
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from lossmeter.faults._fault import choose
+from lossmeter.model import Predicted
 
 FAULT = PlannedFault({fault!r}, Trigger(at_s=1, load={moment!r}), {hold!r}, {parameters!r})
 EXPERIMENT = Experiment(
@@ -130,10 +130,10 @@ class _Start:
         return self._log.read_text(errors="replace")
 
     def abandon(self) -> None:
-        if self._popen is not None:
+        if self._popen is not None and self._popen.poll() is None:
             self._popen.kill()
             self._popen.wait()
-        harness("recover")
+            lossmeter("recover")
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
@@ -141,7 +141,7 @@ def test_a_fault_that_holds_is_healed_when_the_run_is_interrupted(
     project: Path, held: _Start, kind: Kind
 ) -> None:
     runtime = runtime_named(kind.runtime)
-    fault = build_fault(PlannedFault(kind.fault, Trigger(), parameters=kind.parameters))
+    fault = choose(kind.fault, kind.parameters).build()
     lacking = set(fault.needs) - runtime.capabilities(Catalogue.here().target(kind.target))
     if lacking:
         pytest.skip(f"no {', '.join(need.__name__ for need in lacking)} here")

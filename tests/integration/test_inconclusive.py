@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import Done, Running, harness, loading, until
+from tests.support.program import Done, Running, loading, lossmeter, until
 
 EXPERIMENT = """
-from harness.experiment import Experiment, Load, Phase, PlannedFault, Trigger, Variant
-from harness.model import Predicted
+from lossmeter.experiment import Experiment, Load, Phase, PlannedFault, Trigger, Variant
+from lossmeter.model import Predicted
 
 EXPERIMENT = Experiment(
     name="quick",
@@ -69,14 +69,14 @@ def _changed(project: Path, old: str, new: str) -> str:
 
 
 def test_the_load_that_these_runs_share_passes(project: Path) -> None:
-    (result,) = harness(*_ask(project)).results()
+    (result,) = lossmeter(*_ask(project)).results()
     assert result["verdict"] == "pass", result["reason"]
     assert result["counts"]["delivered"] == 320
 
 
 def test_nothing_acked(project: Path) -> None:
     target = _changed(project, 'events = "/events"', 'events = "/nowhere"')
-    assert "nothing was acked" in _said(harness(*_ask(project, target=target)))
+    assert "nothing was acked" in _said(lossmeter(*_ask(project, target=target)))
 
 
 def test_no_load_while_the_fault_held(project: Path) -> None:
@@ -86,13 +86,13 @@ def test_no_load_while_the_fault_held(project: Path) -> None:
         phases="Phase(80, 4), Phase(0.4, 5)",
         fault='PlannedFault("sigkill", Trigger(at_s=4.3)),',
     )
-    assert "no load while fault sigkill held" in _said(harness(*ask))
+    assert "no load while fault sigkill held" in _said(lossmeter(*ask))
 
 
 def test_reads_that_do_not_settle(project: Path) -> None:
     target = _changed(project, "[persisted]", "[persisted]\nsettle_limit_s = 1.5")
     ask = _ask(project, target=target, handler_time_s=0.5)
-    assert "reads never settled: after 1.5 s" in _said(harness(*ask))
+    assert "reads never settled: after 1.5 s" in _said(lossmeter(*ask))
 
 
 @pytest.mark.parametrize(

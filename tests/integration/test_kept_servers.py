@@ -12,12 +12,13 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.cache import cache_root
-from harness.errors import ExitCode
-from harness.load.process import events_sent
-from tests.integration.conftest import Done, Running, harness, left_behind, until
-from tests.sites import on_engine, runtime_named
+from lossmeter.errors import ExitCode
+from lossmeter.load.process import events_sent
+from lossmeter.world.install.cache import cache_root
+from tests.support.program import Done, Running, left_behind, lossmeter, until
+from tests.support.sites import on_engine, runtime_named
 
+SHORT = ("control", "--duration", "1")
 TWO = ("--target", "redis-list", "--target", "redis")
 
 
@@ -49,11 +50,11 @@ def _passed(done: Done) -> None:
 
 
 def test_a_matrix_uses_servers_again_and_each_run_says_so(project: Path, runtime: str) -> None:
-    done = harness("run", "control", *TWO, "--runtime", runtime, "--json", "-")
+    done = lossmeter("run", *SHORT, *TWO, "--runtime", runtime, "--json", "-")
     _passed(done)
     first, second = _runs(project)
     assert [_served_before(first), _served_before(second)] == [0, 1]
-    assert done.err.count("servers kept, after a run: emptied, and found as when new") == 1
+    assert done.err.count("servers kept, after 1 run: emptied, and found as when new") == 1
     assert (
         "kept after 1 run, emptied, and found as when new" in (second / "report.html").read_text()
     )
@@ -67,20 +68,19 @@ def test_a_matrix_uses_servers_again_and_each_run_says_so(project: Path, runtime
 
 
 def test_servers_of_their_own_can_be_asked_for(project: Path) -> None:
-    done = harness(
-        *("run", "control", *TWO, "--runtime", "local"), "--fresh-servers", "--json", "-"
-    )
+    done = lossmeter(*("run", *SHORT, *TWO, "--runtime", "local"), "--fresh-servers", "--json", "-")
     _passed(done)
     assert [_served_before(run) for run in _runs(project)] == [0, 0]
     assert "servers kept" not in done.err
 
 
 def test_repeats_use_servers_again(project: Path) -> None:
-    done = harness("run", "control", "--target", "channel", "--runtime", "local", "--repeat", "3")
+    done = lossmeter("run", *SHORT, "--target", "channel", "--runtime", "local", "--repeat", "3")
     assert done.code == 0, done.err
     assert [_served_before(run) for run in _runs(project)] == [0, 1, 2]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_servers_that_lie_idle_are_left_by_nobody(
     project: Path, background: Callable[..., Running], runtime: str, number: signal.Signals
@@ -104,7 +104,7 @@ def test_servers_that_lie_idle_are_left_by_nobody(
         assert done.code == ExitCode.INTERRUPTED
     else:
         assert list((cache_root() / "state" / runtime).glob(kept))
-        recovered = harness("recover")
+        recovered = lossmeter("recover")
         assert recovered.code == 0
         assert ".servers" in recovered.out
     assert left_behind(running.popen.pid) == []

@@ -12,19 +12,19 @@ from typing import Any
 import docker
 import pytest
 
-from harness.catalogue import Catalogue
-from harness.conduct import build_fault
-from harness.experiment import PlannedFault, Trigger
-from harness.ownership import Owner, this_boot
-from harness.runtime import Runtime
-from harness.runtimes import _kube_access as access
-from harness.runtimes import _kube_manifests as manifests
-from harness.runtimes._kube_images import _CTR, NodeImages
-from harness.runtimes._kube_space import owned, this_machine
-from harness.services import discover
-from harness.site import Killable, PodRemovable, Rolling, Stoppable
-from tests.integration.conftest import Running, harness, left_behind, loading, until
-from tests.sites import Shared, runtime_named, up_on
+from lossmeter.experiment import PlannedFault, Trigger
+from lossmeter.faults._fault import choose
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.world.ownership import Owner, this_boot
+from lossmeter.world.runtime import Runtime
+from lossmeter.world.runtimes import _kube_access as access
+from lossmeter.world.runtimes import _kube_manifests as manifests
+from lossmeter.world.runtimes._kube_images import _CTR, NodeImages
+from lossmeter.world.runtimes._kube_space import owned, this_machine
+from lossmeter.world.services import discover
+from lossmeter.world.site import Killable, PodRemovable, Rolling, Stoppable
+from tests.support.program import Running, left_behind, loading, lossmeter, until
+from tests.support.sites import Shared, runtime_named, up_on
 
 RUN = ("run", "crash", "--target", "channel", "--variant", "full", "--runtime", "kubernetes")
 STRANGER = "stranger-to-lossmeter"
@@ -77,7 +77,7 @@ def test_each_fault_of_pods_brings_its_evidence(
     pre_stop_s = float(fault.parameters.get("pre_stop_s", 0))
     up = shared.up(runtime, target, instances=instances, grace_s=10, pre_stop_s=pre_stop_s)
     assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
-    built = build_fault(fault)
+    built = choose(fault.fault, fault.parameters).build()
     assert set(built.needs) <= runtime.capabilities(target)
     evidence = [*built.inject(up.site), *built.heal(up.site)]
     up.site.check()
@@ -111,6 +111,7 @@ def strangers() -> Iterator[list[str]]:
         api.delete_namespace(name)
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("project", "runtime")
 def test_recover_removes_the_namespace_of_a_killed_harness_and_no_other(
     strangers: list[str], background: Callable[..., Running]
@@ -122,7 +123,7 @@ def test_recover_removes_the_namespace_of_a_killed_harness_and_no_other(
     left = [name for name, owner in owned().items() if owner.pid == killed.popen.pid]
     assert len(left) == 1, "the test needs something to recover"
 
-    done = harness("recover")
+    done = lossmeter("recover")
 
     assert done.code == 0
     assert f"namespace {left[0]}" in done.out
@@ -174,12 +175,12 @@ def elsewhere(
         access.core().patch_node(node, {"metadata": {"labels": {access.HERE_LABEL: value}}})
         access._here.cache_clear()
 
-    images = NodeImages(lambda _: None)
+    images, channel = NodeImages(lambda _: None), Catalogue.here().target("channel")
     services = discover()
     for name in ("postgres", "toxiproxy"):
         variable = f"LOSSMETER_IMAGE_{name.upper()}"
         monkeypatch.setenv(variable, images.server(services[name]))
-    monkeypatch.setenv("TEST_IMAGE", images.target(Catalogue.here().target("channel")))
+    monkeypatch.setenv("TEST_IMAGE", images.process(channel, *channel.processes))
     monkeypatch.setenv(access.NODE_VARIABLE, "127.0.0.1")
     images.close()
     label(None)
@@ -203,7 +204,7 @@ def test_a_cluster_elsewhere_runs_targets_that_mark_no_stages_and_kills_no_proce
     with up_on(elsewhere, tmp_path, target, grace_s=10) as up:
         assert up.probe.wait_for(lambda sample: sample.ok, 5) is not None
         for fault in (planned("pod-delete", grace_s=10), planned("stop", grace_s=10)):
-            built = build_fault(fault)
+            built = choose(fault.fault, fault.parameters).build()
             evidence = [*built.inject(up.site), *built.heal(up.site)]
             assert [each for each in evidence if not each.holds] == []
             assert "container-id" in {each.source for each in evidence}
@@ -212,7 +213,7 @@ def test_a_cluster_elsewhere_runs_targets_that_mark_no_stages_and_kills_no_proce
 
 def test_what_a_run_uses_is_bounded_by_a_quota(runtime: Runtime, shared: Shared) -> None:
     shared.up(runtime, Catalogue.here().target("channel"))
-    (name,) = [n for n, owner in owned().items() if owner.alive() and "contract" in n]
+    (name,) = [n for n, owner in owned().items() if owner.pid == os.getpid() and "contract" in n]
     (quota,) = access.core().list_namespaced_resource_quota(name).items
     assert int(quota.status.used["pods"]) == 3
     bounded = {"pods", "limits.memory", "services.nodeports"}

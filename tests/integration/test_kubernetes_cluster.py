@@ -9,15 +9,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.kubernetes_cluster import machine
-from harness.kubernetes_cluster.configuration import CONTROL_GROUP, LINK, NETWORK, PODS
-from harness.runtimes import _kube_access as access
-from harness.runtimes._disks import mounts
-from tests.sites import runtime_named
+from lossmeter.world.install.kubernetes import machine
+from lossmeter.world.install.kubernetes.configuration import CONTROL_GROUP, LINK, NETWORK, PODS
+from lossmeter.world.runtimes import _kube_access as access
+from lossmeter.world.runtimes._disks import mounts
+from tests.support.sites import runtime_named
+
+pytestmark = pytest.mark.alone
 
 
 def cluster(*words: str) -> subprocess.CompletedProcess[str]:
-    command = (sys.executable, "-m", "harness.kubernetes_cluster", *words)
+    command = (sys.executable, "-m", "lossmeter.world.install.kubernetes", *words)
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -49,7 +51,7 @@ def test_it_is_there_then_gone_without_a_trace_and_comes_again() -> None:
 
     assert down.returncode == 0, down.stderr
     assert traces() == []
-    assert "make kubernetes" in str(runtime.unavailable())
+    assert "lossmeter.world.install.kubernetes" in str(runtime.unavailable())
 
     up = cluster()
 
@@ -78,7 +80,7 @@ def test_a_part_that_died_is_told_and_the_next_start_begins_anew() -> None:
     psutil.wait_procs(api, timeout=5)
     said = str(runtime.unavailable())
     assert "does not answer" in said
-    assert "make kubernetes" in said
+    assert "lossmeter.world.install.kubernetes" in said
 
     up = cluster()
 

@@ -14,15 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.ledger.records import Told
-from harness.ledger.stats import load_figures
-from harness.ledger.times import Times
-from harness.load.plan import LoadPlan
-from harness.load.process import load_command
-from harness.load.reading import Journals, read_journals
-from harness.load.schedule import payload, payload_hash, schedule
-from harness.model import Status
-from tests.integration.answering import load_plan
+from lossmeter.judge.ledger.stats import load_figures
+from lossmeter.judge.ledger.times import Times
+from lossmeter.load.plan import LoadPlan
+from lossmeter.load.process import load_command
+from lossmeter.load.schedule import payload, schedule
+from lossmeter.model import Status
+from lossmeter.record.arrays import Operations
+from lossmeter.record.journals import Journals, read_journals
+from lossmeter.record.payloads import payload_hash
+from tests.support.answering import load_plan
 
 RATE, SECONDS, SEED = 200.0, 4.0, 11
 STALL_FROM_S, STALL_S = 1.0, 2.0
@@ -102,7 +103,7 @@ def test_the_asked_rate_is_kept_while_the_target_stalls(stalling: Stalling, tmp_
     journals = _carried_out(_plan(tmp_path, stalling.port))
     assert journals.complete
     assert len(journals.intents) == RATE * SECONDS == stalling.bodies
-    figures = load_figures(Times.of(Told(journals.intents, journals.outcomes)))
+    figures = load_figures(Times.of(Operations(journals.intents, journals.outcomes)))
     assert figures is not None
     assert figures.rate_kept_per_s == pytest.approx(RATE, rel=0.02)
     assert figures.lag_p99_ms < 250, "a closed loop would lag by the whole stall"
@@ -115,7 +116,7 @@ def test_the_asked_rate_is_kept_while_the_target_stalls(stalling: Stalling, tmp_
 def test_a_schedule_that_cannot_be_kept_shows_its_lag(stalling: Stalling, tmp_path: Path) -> None:
     journals = _carried_out(replace(_plan(tmp_path, stalling.port), max_in_flight=4))
     assert len(journals.intents) == RATE * SECONDS
-    figures = load_figures(Times.of(Told(journals.intents, journals.outcomes)))
+    figures = load_figures(Times.of(Operations(journals.intents, journals.outcomes)))
     assert figures is not None
     assert figures.lag_max_ms > STALL_S * 1000 * 0.8
 

@@ -17,19 +17,20 @@ import psutil
 import psycopg
 import pytest
 
-from harness.load.process import events_sent, load_command
-from harness.load.reading import read_journals
-from harness.load.schedule import schedule
-from harness.model import Status
-from harness.ports import free_port, is_free
-from tests.conftest import Server
-from tests.integration.answering import answering
-from tests.integration.conftest import harness, until
-from tests.integration.namespaces import HERE, Machine, machines, unavailable
-from tests.integration.test_load_processes import RATE, SECONDS, _plan
-from tests.sites import CI
+from lossmeter.load.acquainted import secret
+from lossmeter.load.process import events_sent, load_command
+from lossmeter.load.schedule import schedule
+from lossmeter.model import Status
+from lossmeter.record.journals import read_journals
+from lossmeter.world.ports import free_port, is_free
+from tests.support.answering import RATE, SECONDS, answering
+from tests.support.answering import steady_plan as _plan
+from tests.support.namespaces import HERE, Machine, machines, unavailable
+from tests.support.program import kill_all, lossmeter, until
+from tests.support.servers import Server
+from tests.support.sites import CI
 
-HARNESS = str(Path(sys.executable).with_name("harness"))
+HARNESS = str(Path(sys.executable).with_name("lossmeter"))
 
 
 @pytest.fixture(autouse=True)
@@ -39,11 +40,13 @@ def _namespaces() -> None:
     if why is not None and not (os.environ.get(CI) and os.geteuid() == 0):
         pytest.skip(why)
     assert why is None, why
+    # Both sides find it in their environment.
+    secret()
 
 
 def _free_port() -> int:
     """Return a port that is free at HERE, which exists as long as the machines do."""
-    return next(port for port in range(25_000, 32_000) if is_free(HERE, port))
+    return next(port for port in iter(free_port, None) if is_free(HERE, port))
 
 
 @contextmanager
@@ -66,8 +69,7 @@ def _started(argv: Sequence[str], **more: str) -> Iterator[subprocess.Popen[byte
             yield process
         finally:
             if process.poll() is None:
-                for child in psutil.Process(process.pid).children(recursive=True):
-                    child.kill()
+                kill_all(psutil.Process(process.pid).children(recursive=True))
                 process.kill()
 
 
@@ -178,11 +180,11 @@ def test_a_run_whose_load_comes_from_two_machines(project: Path, postgres: Serve
         "DISPATCHER_DATABASE__URL": postgres.url,
         "DISPATCHER_HANDLER__TIME_S": "0.001",
     }
-    with machines(2) as there, _started((sys.executable, "-m", "targets.dispatcher"), **settings):
+    with machines(2) as there, _started((sys.executable, "-m", "lossmeter_dispatcher"), **settings):
         until(lambda: not is_free("127.0.0.1", port))
         reports = _free_port()
         with _workers(there, reports) as workers:
-            done = harness(
+            done = lossmeter(
                 *("run", "control", "--variant", "default", "--target", "attached.toml"),
                 *("--runtime", "local", "--seed", "3", "--json", "-"),
                 *("--load-processes", "2", "--load-listen", f"{HERE}:{reports}"),

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,22 +16,19 @@ import numpy as np
 import psutil
 import pytest
 
-from harness.ledger.records import Told
-from harness.ledger.stats import load_figures
-from harness.ledger.times import Times
-from harness.load.plan import LoadPlan
-from harness.load.process import events_sent, load_command
-from harness.load.reading import read_journals
-from harness.load.schedule import payload, payload_hash, schedule
-from harness.model import Status
-from tests.integration.answering import answering, load_plan
-from tests.integration.conftest import Running, harness, loading, until
-
-RATE, SECONDS, SEED = 300.0, 3.0, 5
-
-
-def _plan(folder: Path, port: int) -> LoadPlan:
-    return load_plan(folder, port, RATE, SECONDS, SEED)
+from lossmeter.judge.ledger.stats import load_figures
+from lossmeter.judge.ledger.times import Times
+from lossmeter.load.acquainted import SECRET_VARIABLE
+from lossmeter.load.plan import LoadPlan
+from lossmeter.load.process import events_sent, load_command, worker_command
+from lossmeter.load.schedule import payload, schedule
+from lossmeter.model import Address, Status
+from lossmeter.record.arrays import Operations
+from lossmeter.record.journals import read_journals
+from lossmeter.record.payloads import payload_hash
+from lossmeter.world.ports import free_port
+from tests.support.answering import RATE, SECONDS, SEED, answering, steady_plan
+from tests.support.program import Running, kill_all, loading, lossmeter, until
 
 
 @contextmanager
@@ -52,8 +49,7 @@ def _running(plan: LoadPlan) -> Iterator[subprocess.Popen[str]]:
     finally:
         load.kill()
         load.communicate(timeout=10)
-        for process in family:
-            process.kill()
+        kill_all(family)
 
 
 def _until(sent: int, folder: Path) -> None:
@@ -63,9 +59,37 @@ def _until(sent: int, folder: Path) -> None:
         time.sleep(0.01)
 
 
+def test_a_worker_without_the_secret_gets_no_share(tmp_path: Path) -> None:
+    """It changes neither the schedule nor the journals, whenever it comes."""
+    listen = Address("127.0.0.1", free_port())
+    (tmp_path / "run").mkdir()
+    folders = [tmp_path / name for name in ("stranger", "invited")]
+    for folder in folders:
+        folder.mkdir()
+    with answering() as server:
+        plan = replace(steady_plan(tmp_path / "run", server.port), listen=str(listen))
+        command = worker_command(listen, 1, folders[0])
+        wrong = {**command.environment, SECRET_VARIABLE: "guessed"}
+        with (
+            subprocess.Popen(command.argv, env=wrong, stderr=subprocess.DEVNULL) as stranger,
+            _running(plan) as load,
+        ):
+            time.sleep(2)
+            assert events_sent(tmp_path / "run") == 0
+            invited = worker_command(listen, 1, folders[1])
+            with subprocess.Popen(invited.argv, env=invited.environment) as worker:
+                assert load.wait(60) == 0
+                assert worker.wait(20) == 0
+            stranger.kill()
+    journals = read_journals(tmp_path / "run")
+    assert journals.complete, journals.why_incomplete
+    assert len(journals.intents) == len(server.bodies) == RATE * SECONDS
+    assert not list(folders[0].glob("journal-*"))
+
+
 def test_several_processes_send_one_schedule_between_them(tmp_path: Path) -> None:
     with answering() as server:
-        plan = replace(_plan(tmp_path, server.port), processes=3)
+        plan = replace(steady_plan(tmp_path, server.port), processes=3)
         with _running(plan) as load:
             assert load.wait(60) == 0
     assert sorted(path.name for path in tmp_path.glob("*.bin")) == [
@@ -92,14 +116,14 @@ def test_several_processes_send_one_schedule_between_them(tmp_path: Path) -> Non
     # As one process would: at the whole rate, evenly.
     whole = [due.due_ns for due in schedule(plan.phases, plan.producers)]
     assert np.array_equal(np.sort(journals.intents["scheduled_ns"]) - journals.start_ns, whole)
-    figures = load_figures(Times.of(Told(journals.intents, journals.outcomes)))
+    figures = load_figures(Times.of(Operations(journals.intents, journals.outcomes)))
     assert figures is not None
     assert figures.rate_kept_per_s == pytest.approx(RATE, rel=0.02)
 
 
 def test_no_event_is_dated_after_its_send_nor_before_its_answer(tmp_path: Path) -> None:
     with answering(delay_s=0.005) as server:
-        plan = replace(_plan(tmp_path, server.port), phases=[(1000.0, 2.0)])
+        plan = replace(steady_plan(tmp_path, server.port), phases=[(1000.0, 2.0)])
         with _running(plan) as load:
             assert load.wait(60) == 0
     journals = read_journals(tmp_path)
@@ -122,7 +146,7 @@ def test_no_event_is_dated_after_its_send_nor_before_its_answer(tmp_path: Path) 
 
 def test_a_killed_worker_makes_the_journals_incomplete(tmp_path: Path) -> None:
     with answering() as server:
-        plan = replace(_plan(tmp_path, server.port), processes=2)
+        plan = replace(steady_plan(tmp_path, server.port), processes=2)
         with _running(plan) as load:
             _until(200, tmp_path)
             first, _ = psutil.Process(load.pid).children()
@@ -139,7 +163,7 @@ def test_a_killed_worker_makes_the_journals_incomplete(tmp_path: Path) -> None:
 
 def test_no_worker_outlives_its_killed_master(tmp_path: Path) -> None:
     with answering() as server:
-        plan = replace(_plan(tmp_path, server.port), processes=2)
+        plan = replace(steady_plan(tmp_path, server.port), processes=2)
         with _running(plan) as load:
             _until(100, tmp_path)
             workers = psutil.Process(load.pid).children()
@@ -156,7 +180,9 @@ def test_no_worker_outlives_its_killed_master(tmp_path: Path) -> None:
 def test_a_stopped_load_ends_in_order(tmp_path: Path, how: signal.Signals, processes: int) -> None:
     """Nothing more is sent, what is in flight gets its outcome, and it does not look whole."""
     with answering(delay_s=0.3) as server:
-        plan = replace(_plan(tmp_path, server.port), phases=[(RATE, 60.0)], processes=processes)
+        plan = replace(
+            steady_plan(tmp_path, server.port), phases=[(RATE, 60.0)], processes=processes
+        )
         with _running(plan) as load:
             _until(300, tmp_path)
             load.send_signal(how)
@@ -172,7 +198,7 @@ def test_a_stopped_load_ends_in_order(tmp_path: Path, how: signal.Signals, proce
 
 def test_a_killed_load_loses_no_intent(tmp_path: Path) -> None:
     with answering(delay_s=0.2) as server:
-        with _running(replace(_plan(tmp_path, server.port), phases=[(2000.0, 60.0)])) as load:
+        with _running(replace(steady_plan(tmp_path, server.port), phases=[(2000.0, 60.0)])) as load:
             _until(3000, tmp_path)
             load.send_signal(signal.SIGKILL)
             load.wait(5)
@@ -186,7 +212,7 @@ def test_a_killed_load_loses_no_intent(tmp_path: Path) -> None:
 
 def test_a_full_disk_ends_the_load_at_once(tmp_path: Path) -> None:
     with answering() as server:
-        command = load_command(_plan(tmp_path, server.port), limit_s=60)
+        command = load_command(steady_plan(tmp_path, server.port), limit_s=60)
         limited = ("bash", "-c", 'ulimit -f 1024; exec "$@"', "bash", *command.argv)
         done = subprocess.run(
             limited,
@@ -201,7 +227,7 @@ def test_a_full_disk_ends_the_load_at_once(tmp_path: Path) -> None:
 
 
 def test_a_run_whose_load_comes_from_several_processes(project: Path) -> None:
-    done = harness(
+    done = lossmeter(
         *("run", "control-lossy", "--target", "channel", "--runtime", "local"),
         *("--seed", "3", "--load-processes", "2", "--json", "-"),
     )
@@ -232,3 +258,27 @@ def test_a_run_whose_load_lost_a_process_is_inconclusive(
     (result,) = done.results()
     assert (done.code, result["verdict"]) == (7, "inconclusive")
     assert "was not closed by its load process" in result["reason"]
+
+
+def test_a_worker_too_many_is_sent_home(tmp_path: Path) -> None:
+    """The others send the whole schedule, and nobody waits for the one without a share."""
+    listen = Address("127.0.0.1", free_port())
+    folders = [tmp_path / name for name in ("run", "first", "second", "third")]
+    for folder in folders:
+        folder.mkdir()
+    with answering() as server, ExitStack() as stack:
+        plan = replace(steady_plan(folders[0], server.port), listen=str(listen), processes=2)
+        load = stack.enter_context(_running(plan))
+        workers = []
+        for folder in folders[1:]:
+            command = worker_command(listen, 1, folder)
+            workers.append(
+                stack.enter_context(subprocess.Popen(command.argv, env=command.environment))
+            )
+            stack.callback(workers[-1].kill)
+        assert load.wait(60) == 0
+        assert [worker.wait(20) for worker in workers] == [0, 0, 0]
+    journals = read_journals(folders[0])
+    assert journals.complete, journals.why_incomplete
+    assert len(journals.intents) == len(server.bodies) == RATE * SECONDS
+    assert sum(bool([*folder.glob("journal-*")]) for folder in folders[1:]) == 2

@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.alerting import read_alerts, read_monitoring
-from harness.cache import cache_root
-from harness.errors import HarnessError
-from harness.facts import Facts
-from harness.monitor.install import Binaries, install
-from harness.monitor.rules import compressed, read_yaml
-from harness.report.page import run_page
-from targets.dispatcher.metrics import Metrics
-from tests.integration.conftest import harness, left_behind
-from tests.sites import CI
+from lossmeter.errors import HarnessError
+from lossmeter.record.alerts import read_alerts, read_monitoring
+from lossmeter.record.facts import Facts
+from lossmeter.run.monitor.install import Binaries, install
+from lossmeter.run.monitor.rules import compressed, read_yaml
+from lossmeter.world.install.cache import cache_root
+from lossmeter_dispatcher.metrics import Metrics
+from tests.support.program import left_behind, lossmeter
+from tests.support.run_folders import page_of
+from tests.support.sites import CI
 
 MONITORING = Path(__file__).resolve().parents[2] / "targets" / "monitoring"
 
@@ -107,8 +107,8 @@ def _exposed() -> set[str]:
 
 
 def _dashboard() -> dict[str, Any]:
-    told: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text())
-    return told
+    reported: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text())
+    return reported
 
 
 def _expressions() -> Iterator[str]:
@@ -163,8 +163,8 @@ def test_the_dashboard_holds_together(binaries: Binaries, tmp_path: Path) -> Non
 
 # Full after 2 s; killed after 12 s with all that it held.
 RUN = """
-from harness.experiment import Experiment, PlannedFault, Trigger, Variant, steady
-from harness.model import Predicted
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from lossmeter.model import Predicted
 
 EXPERIMENT = Experiment(
     name="full",
@@ -187,7 +187,7 @@ EXPERIMENT = Experiment(
 @pytest.mark.usefixtures("binaries")
 def test_a_run_says_which_alerts_fired_and_which_stayed_silent(project: Path) -> None:
     (project / "full.py").write_text(RUN)
-    done = harness("run", "full.py", "--runtime", "local", "--monitor", "--json", "-")
+    done = lossmeter("run", "full.py", "--runtime", "local", "--monitor", "--json", "-")
     assert done.code == 0, done.err
     lost = done.results()[0]["counts"]["lost"]
     assert lost > 100
@@ -218,7 +218,7 @@ def test_a_run_says_which_alerts_fired_and_which_stayed_silent(project: Path) ->
     assert "60 times as fast" in done.err
     assert f"s before fault sigkill, {lost} events were lost; by its own clock" in done.err
     assert f"silent although {lost} events were lost: HandlersFailing (needs 5 m" in done.err
-    page = run_page(folder)
+    page = page_of(folder)
     assert "Alerts: which fired, and which did not" in page
     assert f"silent although {lost} events were lost" in page
 
@@ -234,7 +234,7 @@ def test_a_target_without_metrics_cannot_be_watched(project: Path) -> None:
     without = re.sub(r"(?m)^metrics = .*\n", "", text)
     assert without != text
     (project / "mine.toml").write_text(without)
-    done = harness("run", "control", "--target", "mine.toml", "--monitor", "--runtime", "local")
+    done = lossmeter("run", "control", "--target", "mine.toml", "--monitor", "--runtime", "local")
     assert done.code == 4
     assert "does not say where Prometheus finds its metrics" in done.err
     assert not (project / "results" / "runs").exists()
@@ -254,7 +254,7 @@ def test_wrong_rules_are_refused_before_anything_starts(
 ) -> None:
     path = project / "targets" / "monitoring" / "alerts.yml"
     path.write_text(path.read_text().replace(old, new))
-    done = harness("run", "control", "--target", "channel", "--monitor", "--runtime", "local")
+    done = lossmeter("run", "control", "--target", "channel", "--monitor", "--runtime", "local")
     assert done.code == 4, done.err
     (line,) = [line for line in done.err.splitlines() if line.startswith("error:")]
     assert said in line
@@ -262,7 +262,7 @@ def test_wrong_rules_are_refused_before_anything_starts(
 
 
 def test_a_clock_without_a_monitor_is_refused() -> None:
-    done = harness("run", "control", "--monitor-factor", "2")
+    done = lossmeter("run", "control", "--monitor-factor", "2")
     assert done.code == 4
     assert "give --monitor as well" in done.err
 
@@ -274,10 +274,13 @@ def test_the_package_is_brought_into_an_empty_cache(
     monkeypatch.setenv("LOSSMETER_CACHE", str(tmp_path))
     if shutil.which("prometheus") is not None:
         pytest.skip("this machine has its own Prometheus")
-    told: list[str] = []
-    found = install(told.append)
+    reported: list[str] = []
+    found = install(reported.append)
     assert found.prometheus.is_relative_to(cache_root())
     assert re.fullmatch(r"Prometheus \d+\.\d+\.\d+", found.version)
-    assert told == ["prometheus: downloading Debian's package"]
-    assert install(told.append) == found
-    assert len(told) == 1
+    assert reported[0] == "prometheus: downloading Debian's package"
+    # Then how far it has come, if it takes longer than a moment.
+    assert all(re.fullmatch(r"prometheus: [\d.]+ of [\d.]+ MB.*", line) for line in reported[1:])
+    told = len(reported)
+    assert install(reported.append) == found
+    assert len(reported) == told

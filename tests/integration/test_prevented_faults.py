@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import faults
-from harness.model import Verdict
-from harness.plugins import names_in
-from tests.prevented import PAGE, PREVENTIONS, Prevention, carry_out, cases, target
-from tests.sites import Up, runtime_named, up_on
+from lossmeter import faults
+from lossmeter.faults import _children
+from lossmeter.model import Verdict
+from lossmeter.plugins import names_in
+from tests.support.prevented import PAGE, PREVENTIONS, Prevention, carry_out, cases, target
+from tests.support.sites import Up, runtime_named, up_on
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +35,14 @@ def test_there_is_a_way_to_prevent_each_fault(fault: str) -> None:
     [pytest.param(fault, each, id=f"{fault}: {each.how}") for fault, each in cases()],
 )
 def test_a_prevented_fault_makes_a_run_inconclusive(
-    fault: str, prevention: Prevention, up: Up, tmp_path: Path
+    fault: str,
+    prevention: Prevention,
+    up: Up,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(_children, "ENDS_WITHIN_S", 0.2)
+    monkeypatch.setattr(_children, "ANOTHER_WITHIN_S", 0.2)
     result = carry_out(fault, prevention, up, tmp_path)
     assert result.verdict is Verdict.INCONCLUSIVE, result.reason
     assert f"evidence against fault {fault}" in result.reason

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.load.reading import read_journals
-from tests.integration.conftest import harness
+from lossmeter.record.journals import read_journals
+from tests.support.program import lossmeter
 
 PLANTED = Path(__file__).resolve().parents[1] / "planted"
 LOCAL = ("--runtime", "local", "--json", "-")
@@ -26,12 +26,12 @@ def _sent(folder: Path) -> np.ndarray:
 
 def test_repeats_are_summed_up_and_the_same_seed_sends_the_same(project: Path) -> None:
     ask = ("run", "control", "--target", "channel", *LOCAL, "--seed", SEED)
-    done = harness(*ask, "--until-decided", "--repeat", "2")
+    done = lossmeter(*ask, "--until-decided", "--repeat", "2")
     # Two runs without a loss do not decide it, and what is not decided is no pass.
     assert done.code == 7, done.err
-    told = json.loads(done.out)
-    first, second = told["runs"]
-    (summary,) = told["summary"]
+    reported = json.loads(done.out)
+    first, second = reported["runs"]
+    (summary,) = reported["summary"]
     assert (summary["runs"], summary["judged"], summary["lossy"]) == (2, 2, 0)
     assert summary["decision"] == "undecided"
     assert "error rate 5%" in summary["test"]
@@ -39,7 +39,7 @@ def test_repeats_are_summed_up_and_the_same_seed_sends_the_same(project: Path) -
     assert first["seed"] == first["root_seed"] == second["root_seed"] == int(SEED)
     assert second["seed"] != int(SEED)
     assert first["timings_s"]["self_proof"] <= 0.05 * first["timings_s"]["total"]
-    (again,) = harness(*ask).results()
+    (again,) = lossmeter(*ask).results()
     runs = project / "results" / "runs"
     one, other = _sent(runs / first["run_id"]), _sent(runs / second["run_id"])
     assert (one == _sent(runs / again["run_id"])).all()
@@ -50,19 +50,20 @@ def test_an_acknowledgement_before_the_insert_is_found_and_named(project: Path) 
     target = project / "planted.toml"
     text = (PLANTED / "redis-early-ack.toml").read_text()
     target.write_text(text.replace("tests/planted/early_ack.py", str(PLANTED / "early_ack.py")))
-    done = harness("search", "crash", "--target", str(target), "--step", "dequeued", *LOCAL)
+    done = lossmeter("search", "crash", "--target", str(target), "--step", "dequeued", *LOCAL)
     assert done.code == 1, done.err
-    (told,) = json.loads(done.out)
-    steps = {found["step"]: found for found in told["steps"]}
-    assert steps["dequeued"]["hits"] == 1
+    (reported,) = json.loads(done.out)
+    steps = {found["step"]: found for found in reported["steps"]}
+    # Workers in step may all have just inserted: then it is aimed once more.
+    assert steps["dequeued"]["hits"] >= 1
     assert steps["dequeued"]["lost"] >= 1
     assert any(
         line.startswith("dequeued: loses") and "acknowledged to the queue before" in line
-        for line in told["findings"]
+        for line in reported["findings"]
     )
     # At that moment what is in hand may just have been persisted; the next time it is not.
     for _ in range(6):
-        again = harness("run", told["smallest"], *LOCAL)
+        again = lossmeter("run", reported["smallest"], *LOCAL)
         if again.code == 1:
             break
     assert again.code == 1, again.err
@@ -74,7 +75,7 @@ def test_an_acknowledgement_before_the_insert_is_found_and_named(project: Path) 
 
 @pytest.mark.usefixtures("project")
 def test_the_worth_of_a_yes_is_measured() -> None:
-    done = harness("durability", "--target", "channel", "--fault", "SIGKILL", *LOCAL)
+    done = lossmeter("durability", "--target", "channel", "--fault", "SIGKILL", *LOCAL)
     assert done.code == 0, done.err
     (worth,) = json.loads(done.out)
     window = worth["windows"]["SIGKILL"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -12,9 +13,23 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.cache import cache_root
-from tests.integration.conftest import Running, harness, left_behind, loading, until
+from lossmeter.world.install.cache import cache_root
+from tests.support import hiding
+from tests.support.program import Running, left_behind, loading, lossmeter, until
 
+pytestmark = pytest.mark.alone
+
+CHANNEL = Path(__file__).parents[2] / "targets" / "channel.toml"
+HIDING = """
+extends = "{channel}"
+name = "hiding"
+
+[start]
+command = [
+    "{{python}}", "{script}", "{{run_folder}}/pids",
+    "{{python}}", "-m", "lossmeter_dispatcher",
+]
+"""
 RUN = ("run", "crash", "--target", "channel", "--variant", "full", "--runtime", "local")
 
 
@@ -70,6 +85,29 @@ def test_a_second_interrupt_does_not_break_the_cleaning(
     assert left_behind(running.popen.pid) == []
 
 
+def test_after_a_second_interrupt_the_end_comes_soon_whatever_hangs(
+    project: Path, background: Callable[..., Running]
+) -> None:
+    running = background(*RUN)
+    until(lambda: loading(project / "results" / "runs"))
+    # A database that answers nothing and ends for nobody holds up collecting and stopping.
+    stopped = running.process("postgres")
+    for process in [stopped, *stopped.children()]:
+        process.suspend()
+    running.send(signal.SIGINT)
+    time.sleep(1)
+    begin = time.monotonic()
+    running.send(signal.SIGINT)
+    done = running.end(30)
+    assert time.monotonic() - begin < 10
+    assert done.code == 2
+    assert "given up; `lossmeter recover` removes what is left" in done.err
+    assert "Traceback" not in done.err
+    until(lambda: left_behind(running.popen.pid) == [], 5)
+    lossmeter("recover")
+    assert _state_folders(running.popen.pid) == []
+
+
 @pytest.mark.usefixtures("project")
 def test_recover_removes_what_a_killed_harness_left_and_nothing_else(
     background: Callable[..., Running],
@@ -87,7 +125,7 @@ def test_recover_removes_what_a_killed_harness_left_and_nothing_else(
     run_ids = [folder.name.split("~")[0] for folder in _state_folders(killed.popen.pid)]
     assert run_ids
 
-    done = harness("recover")
+    done = lossmeter("recover")
 
     assert done.code == 0
     assert "removed process" in done.out
@@ -98,7 +136,7 @@ def test_recover_removes_what_a_killed_harness_left_and_nothing_else(
     assert stranger.poll() is None
     assert living.popen.poll() is None
     assert living.processes()
-    again = harness("recover").out
+    again = lossmeter("recover").out
     assert not any(run_id in again for run_id in run_ids)
 
 
@@ -111,12 +149,38 @@ def _ports_of(running: Running) -> set[int]:
     return ports
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_what_a_target_hides_ends_with_the_run_or_is_recovered(
+    project: Path,
+    background: Callable[..., Running],
+    stranger: subprocess.Popen[bytes],
+    number: signal.Signals,
+) -> None:
+    (project / "hiding.toml").write_text(HIDING.format(channel=CHANNEL, script=hiding.__file__))
+    running = background("run", "control", "--target", "hiding.toml", "--runtime", "local")
+    until(lambda: loading(project / "results" / "runs"))
+    lines = (_only_run(project) / "target" / "pids").read_text().splitlines()
+    pids = {way: int(pid) for pid, way in map(str.split, lines)}
+    assert set(pids) == set(hiding.WAYS)
+    assert all(map(psutil.pid_exists, pids.values()))
+    running.send(number)
+    done = running.end()
+    if number == signal.SIGKILL:
+        assert all(map(psutil.pid_exists, pids.values())), "the test needs something to recover"
+        reported = lossmeter("recover").out
+        assert all(f"removed process {pid} (" in reported for pid in pids.values())
+    else:
+        assert "killed what the target had run in other sessions" in done.err
+    assert not [way for way, pid in pids.items() if psutil.pid_exists(pid)]
+    assert stranger.poll() is None
+
+
 def test_the_next_run_recovers_too(project: Path, background: Callable[..., Running]) -> None:
     killed = background(*RUN)
     until(lambda: loading(project / "results" / "runs"))
     killed.send(signal.SIGKILL)
     killed.end()
-    done = harness("run", "control", "--target", "channel", "--runtime", "local", "--json", "-")
+    done = lossmeter("run", "control", "--target", "channel", "--runtime", "local", "--json", "-")
     assert done.code == 0
     assert "removed what a killed run left" in done.err
     assert left_behind(killed.popen.pid) == []

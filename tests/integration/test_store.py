@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 import psycopg
 import pytest
 
-from targets.dispatcher.config import Database
-from targets.dispatcher.events import Event
-from targets.dispatcher.store import DatabaseError, Store
-from tests.conftest import Server
+from lossmeter_dispatcher.config import Database
+from lossmeter_dispatcher.events import Event
+from lossmeter_dispatcher.store import DatabaseError, Store
+from tests.support.servers import Server
 
 EVENT = Event(producer=1, sequence=2, key="k", payload="p")
 

@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.facts import Facts
-from harness.ledger.collected import Collected
-from harness.load.reading import read_journals
-from harness.model import Status
-from tests.integration.conftest import harness
+from lossmeter.model import Status
+from lossmeter.record.collected import Collected
+from lossmeter.record.facts import Facts
+from lossmeter.record.journals import read_journals
+from tests.support.program import lossmeter
 
 PERSISTED = 100
 
 # The queue is full at once. Whoever waits gets room in the order of arrival, so the line must
 # grow for 5 s until one waits in vain for 5 s more: the load lasts longer than both.
 EXPERIMENT = f"""
-from harness.experiment import Experiment, PlannedFault, Trigger, Variant, steady
-from harness.model import Predicted
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
+from lossmeter.model import Predicted
 
 EXPERIMENT = Experiment(
     name="waits",
@@ -57,7 +57,7 @@ NEVER = EXPERIMENT.replace(f"persisted >= {PERSISTED}", "queue_length >= 2000")
 
 def test_faults_come_within_20_ms_of_what_they_wait_for(project: Path) -> None:
     (project / "waits.py").write_text(EXPERIMENT)
-    done = harness("run", "waits.py", "--runtime", "local", "--json", "-")
+    done = lossmeter("run", "waits.py", "--runtime", "local", "--json", "-")
     assert done.code == 0, done.err
     (folder,) = (project / "results" / "runs").iterdir()
     pause, kill = Facts.load(folder).faults
@@ -87,7 +87,7 @@ def test_faults_come_within_20_ms_of_what_they_wait_for(project: Path) -> None:
         (NEVER, "queue_length >= 2000, which can never come true: the queue holds 50 events"),
         (
             EXPERIMENT.replace("persisted >= 100", "persisted > 2600"),
-            "only 2600 events are sent",
+            "only 2,600 events are sent",
         ),
         (EXPERIMENT.replace("persisted", "persistent"), "'first refusal'; queue_length, in_flight"),
         (
@@ -102,7 +102,7 @@ def test_what_contradicts_itself_starts_nothing(project: Path, text: str, said: 
     (project / "waits.py").write_text(text)
     (project / "mine.toml").write_text(KEEPS_IN_DATABASE)
     target = "mine.toml" if AWAY in text else "channel"
-    done = harness("run", "waits.py", "--runtime", "local", "--target", target)
+    done = lossmeter("run", "waits.py", "--runtime", "local", "--target", target)
     assert done.code == 4
     (line,) = [line for line in done.err.splitlines() if line.startswith("error:")]
     assert said in line

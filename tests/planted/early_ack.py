@@ -1,15 +1,15 @@
 """The dispatcher on a Redis stream that acknowledges before it inserts: a planted bug.
 
-Started in place of ``targets.dispatcher``, which contains nothing of it.
+Started in place of ``lossmeter_dispatcher``, which contains nothing of it.
 """
 
 from __future__ import annotations
 
-from targets.dispatcher import __main__ as dispatcher
-from targets.dispatcher import queues
-from targets.dispatcher.config import QueueSettings
-from targets.dispatcher.queues.protocol import Delivery
-from targets.dispatcher.queues.redis import RedisStreamQueue
+from lossmeter_dispatcher import __main__ as dispatcher
+from lossmeter_dispatcher import queues
+from lossmeter_dispatcher.config import QueueSettings
+from lossmeter_dispatcher.queues.protocol import Delivery
+from lossmeter_dispatcher.queues.redis import RedisStreamQueue
 
 
 class EarlyAck(RedisStreamQueue):

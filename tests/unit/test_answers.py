@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from harness.load.answers import Reason, classify
-from harness.model import Status
-from tests.unit.asking import Asking
+from lossmeter.model import Status
+from lossmeter.record.answers import Reason, classify, described
+from tests.support.asking import Asking
 
 ACCEPTED, REFUSED = (202,), (429, 503)
 
@@ -104,3 +104,10 @@ def test_silence_times_out() -> None:
 def test_what_is_not_http_is_malformed() -> None:
     with _server(b"SSH-2.0-hello\r\n") as port, Asking(port, timeout_s=1.0) as asking:
         assert asking.ask() == Reason.MALFORMED
+
+
+def test_outcomes_are_named_with_their_status_codes() -> None:
+    counts = {500: 3, int(Reason.TIMED_OUT): 40, 0: 1, 307: 3}
+    assert (
+        described(counts) == "40 × timed out, 3 × HTTP 307, 3 × HTTP 500, 1 × no outcome recorded"
+    )

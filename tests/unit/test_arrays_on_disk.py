@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import npy
-from harness.ledger.records import PAIR, ROW
-from harness.spill import joined, open_spill
+from lossmeter.record import npy
+from lossmeter.record.arrays import PAIR, ROW
+from lossmeter.record.spill import joined, open_spill
 
 
 def _rows(count: int) -> np.ndarray:
@@ -41,11 +41,11 @@ def test_what_was_not_finished_holds_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         half()
-    assert npy.length(path, ROW) == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "reported"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "holds less than it says"),
         (lambda path: path.write_bytes(b"no array"), "is damaged"),
@@ -54,12 +54,12 @@ def test_what_was_not_finished_holds_nothing(tmp_path: Path) -> None:
         (lambda path: np.save(path, np.zeros((3, 2), ROW)), "not of the type that belongs there"),
     ],
 )
-def test_damage_is_told_with_the_file(tmp_path: Path, damage: object, told: str) -> None:
+def test_damage_is_told_with_the_file(tmp_path: Path, damage: object, reported: str) -> None:
     path = tmp_path / "rows.npy"
     np.save(path, _rows(3))
     assert callable(damage)
     damage(path)
-    with pytest.raises(ValueError, match=told) as raised:
+    with pytest.raises(ValueError, match=reported) as raised:
         list(npy.parts(path, ROW))
     assert str(path) in str(raised.value)
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.ledger import ascending
-from harness.ledger.ascending import Ascending, in_memory, percentiles_of
-from harness.spill import open_spill
+from lossmeter.judge.ledger import ascending
+from lossmeter.judge.ledger.ascending import Ascending, in_memory, percentiles_of
+from lossmeter.record.spill import open_spill
 
 NUMBERS = st.integers(-(2**62), 2**62) | st.integers(-3, 3)
 PARTS = st.lists(st.lists(NUMBERS, max_size=40), max_size=6)
@@ -21,6 +21,7 @@ PARTS = st.lists(st.lists(NUMBERS, max_size=40), max_size=6)
 def _few_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ascending, "_IN_MEMORY", 8)
     monkeypatch.setattr(ascending, "_LEAST_BLOCK", 3)
+    monkeypatch.setattr(ascending, "_EVERY", 2)
 
 
 def _filled(parts: list[list[int]], keep: ascending.Keep = in_memory) -> Ascending:
@@ -59,6 +60,36 @@ def test_numbers_are_found_by_their_rank(parts: list[list[int]], data: st.DataOb
     ranks = sorted(data.draw(st.sets(st.integers(0, len(wanted) - 1))))
     found = _filled(parts).at(np.array(ranks, np.intp)).tolist()
     assert found == [wanted[rank] for rank in ranks]
+
+
+@many
+@given(st.lists(st.lists(NUMBERS, min_size=20, max_size=60), min_size=1, max_size=3), st.data())
+def test_a_single_number_is_found_among_few(parts: list[list[int]], data: st.DataObject) -> None:
+    wanted = sorted(number for part in parts for number in part)
+    rank = data.draw(st.integers(0, len(wanted) - 1))
+    assert _filled(parts).at(np.array([rank], np.intp)).tolist() == [wanted[rank]]
+
+
+@many
+@given(PARTS, NUMBERS, st.integers(0, 5))
+def test_what_comes_long_before_a_number_may_be_left_out(
+    parts: list[list[int]], around: int, before: int
+) -> None:
+    wanted = sorted(number for part in parts for number in part)
+    found = [n for block in _filled(parts).blocks(around, before) for n in block.tolist()]
+    below = [number for number in wanted if number < around]
+    needed = below[len(below) - min(before, len(below)) :] + wanted[len(below) :]
+    assert found == sorted(found)
+    assert found[len(found) - len(needed) :] == needed
+
+
+@many
+@given(PARTS)
+def test_stretches_hold_each_number_once(parts: list[list[int]]) -> None:
+    stretches = [stretch.tolist() for stretch in _filled(parts).stretches()]
+    assert all(stretch == sorted(stretch) for stretch in stretches)
+    every = sorted(number for stretch in stretches for number in stretch)
+    assert every == sorted(number for part in parts for number in part)
 
 
 @many

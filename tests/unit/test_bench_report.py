@@ -9,7 +9,8 @@ import pytest
 from bench import PARTS, dispatcher, index, pieces, report
 from bench import reconcile as part
 from bench.pieces import Piece, Pieces
-from bench.report import Report, Row, at_least, at_most
+from bench.report import Report, Row, at_least, at_most, figure_of
+from tests.support.pages import squeezed
 
 
 def test_goals_are_met_or_missed_and_never_met_unmeasured() -> None:
@@ -43,8 +44,8 @@ def test_every_part_has_a_file() -> None:
 
 
 def test_contenders_find_the_same_events() -> None:
-    told, held = part.history(200_000, 3)
-    answers = {name: way(told, held) for name, way in part.CONTENDERS.items()}
+    reported, held = part.history(200_000, 3)
+    answers = {name: way(reported, held) for name, way in part.CONTENDERS.items()}
     lost = 200_000 * part.LOST_PER_MILLION // 1_000_000
     doubled = 200_000 * part.DOUBLED_PER_MILLION // 1_000_000
     assert set(answers.values()) == {(lost, part.FOREIGN_ROWS, doubled)}
@@ -60,7 +61,9 @@ def test_the_index_names_each_goal_and_by_how_much_it_was_missed(
     Report("stages", "A part", "So.", 5, [Row("ours", "reads", 2.0, "s", 1.0)], goals).save()
     (tmp_path / "load.json").write_text("{}", encoding="utf-8")
     index.write()
-    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    written = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert len({len(line) for line in written.splitlines() if line.startswith("|")}) == 1
+    text = squeezed(written)
     assert "| [stages](stages.md) | times ≥ 5 | 4 | **missed**, 1.25 times short |" in text
     assert "| [stages](stages.md) | seconds ≤ 2 | 1 | met |" in text
     assert "Not measured: startup, reconcile, readback, load," in text
@@ -93,3 +96,11 @@ def test_pieces_without_a_round_leave_their_goals_unmeasured() -> None:
     nothing = dispatcher.report({name: [] for name in dispatcher.PIECES})
     assert not nothing.rows
     assert not any(goal.met for goal in nothing.goals)
+
+
+@pytest.mark.parametrize(
+    ("measured", "shown"),
+    [(47_471.6, "47,472"), (1000, "1,000"), (999.94, "999.9"), (2.8651, "2.865"), (0, "0")],
+)
+def test_a_measured_number_is_shown_without_an_exponent(measured: float, shown: str) -> None:
+    assert figure_of(measured) == shown

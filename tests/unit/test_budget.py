@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,12 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.budget import Budget, Findings, judge, load_budgets
-from harness.catalogue import Catalogue
-from harness.errors import ExitCode, UsageError
-from harness.model import Counts, Verdict
-from harness.result import exit_code
-from tests.unit.test_judge import a_result
+from lossmeter.errors import ExitCode, UsageError
+from lossmeter.experiment import Observed
+from lossmeter.judge.bounds import Findings, judge
+from lossmeter.model import Counts, Predicted, Verdict
+from lossmeter.plan.budget import PREDICTED, Budget, load_budgets
+from lossmeter.plan.catalogue import Catalogue, Cell, cells
+from lossmeter.record.result import exit_code
+from tests.support.judged_runs import a_result
 
 SENT = Counts(sent=100, acked=100, delivered=100)
 LOSSLESS = Budget(max_lost=0, max_duplicated=0, max_unresolved=0)
@@ -33,9 +38,15 @@ def test_within_every_bound_is_a_pass() -> None:
         (replace(SENT, lost=2), Budget(max_loss_ratio=0.01), "lost / acked 0.02"),
         (replace(SENT, duplicated=6), Budget(max_duplicated=5), "duplicated 6"),
         (replace(SENT, unresolved=1), Budget(max_unresolved=0), "unresolved 1"),
-        (replace(SENT, resurrected=1), Budget(max_lost=9), "refused events were persisted"),
-        (replace(SENT, unexpected=1), Budget(max_lost=9), "that nobody sent"),
-        (replace(SENT, corrupted=1), Budget(max_lost=9), "another payload"),
+        (replace(SENT, dead_lettered=1), Budget(max_lost=0), "dead-lettered 1 is above the"),
+        (replace(SENT, pending=2), Budget(max_lost=0, max_pending=1), "pending 2 is above the"),
+        (replace(SENT, stranded=1), Budget(max_lost=9), "stranded 1 is above the budget of 0"),
+        (replace(SENT, late=3), Budget(max_late=2), "delivered late 3 is above the budget of 2"),
+        (replace(SENT, reordered=2), Budget(max_reordered=1), "reordered 2 is above the"),
+        (replace(SENT, delivered=9), Budget(min_delivered=10), "delivered 9 is below the budget"),
+        (replace(SENT, resurrected=1), Budget(max_lost=9), "1 refused event was persisted"),
+        (replace(SENT, unexpected=1), Budget(max_lost=9), "1 row was persisted that nobody sent"),
+        (replace(SENT, corrupted=1), Budget(max_lost=9), "1 event was persisted with another"),
     ],
 )
 def test_over_a_bound_is_a_fail_that_says_which(counts: Counts, budget: Budget, said: str) -> None:
@@ -87,6 +98,8 @@ def test_what_a_pass_rules_out(
     verdict = judge(counts, budget, Findings(errors=errors, doubts=doubts)).verdict
     if errors:
         assert verdict is Verdict.ERROR
+    elif counts.resurrected or counts.unexpected or counts.corrupted:
+        assert verdict is Verdict.FAIL
     elif doubts or counts.acked == 0 or budget is None or budget.empty:
         assert verdict is Verdict.INCONCLUSIVE
     if verdict is Verdict.PASS:
@@ -94,6 +107,8 @@ def test_what_a_pass_rules_out(
         assert counts.resurrected == counts.unexpected == counts.corrupted == 0
         assert budget is not None
         assert budget.max_lost is None or counts.lost <= budget.max_lost
+        assert counts.dead_lettered <= (budget.max_dead_lettered or 0)
+        assert counts.pending <= (budget.max_pending or 0)
 
 
 def _find(tmp_path: Path, text: str, *where: str) -> Budget | None:
@@ -151,6 +166,71 @@ def test_every_shipped_cell_has_a_budget() -> None:
                 assert budget is not None, (name, variant.name, target)
                 assert not budget.empty
                 assert budget.min_sent
+
+
+def _observed(cell: Cell) -> Iterator[Observed]:
+    """Yield what a run of a cell may show when its fault strikes, also on a busy machine."""
+    fault = cell.variant.faults[-1] if cell.variant.faults else None
+    parameters = fault.parameters if fault else {}
+    held_s = (fault and fault.hold_s) or 1.0
+    for queued, busy in itertools.product((0, 520), (1.0, 1.3)):
+        yield Observed(
+            load=cell.variant.load,
+            settings=cell.numbers(),
+            queue_survives_crash=cell.target.behaviour.queue_survives_crash,
+            in_hand_survives_crash=cell.target.behaviour.in_hand_survives_crash,
+            queue_length=queued,
+            in_flight=5,
+            blind_s=0.1 * busy,
+            choices=cell.choices(),
+            services=cell.target.services,
+            start_s=2.0 * busy,
+            restart_s=3.0 * busy,
+            held_s=held_s * busy,
+            parameters={k: float(v) for k, v in parameters.items() if not isinstance(v, str)},
+        )
+
+
+def _shipped() -> list[Cell]:
+    catalogue = Catalogue.here()
+    named = [catalogue.experiment(name) for name in catalogue.experiment_names()]
+    # No fault strikes there, and nothing is lost; to simulate them takes minutes.
+    faulty = [each for each in named if each.name != "rates"]
+    return [cell for each in faulty for cell in cells(catalogue, each, [], [])]
+
+
+@pytest.mark.parametrize("cell", _shipped(), ids=lambda cell: f"{cell.name}-{cell.target.name}")
+def test_a_shipped_bound_allows_what_is_predicted_with_its_tolerance(cell: Cell) -> None:
+    budget = cell.budget
+    assert budget is not None
+    for seen in _observed(cell):
+        predicted = cell.experiment.predict(seen)
+        counts = Counts(sent=10**6, acked=10**6, delivered=10**6)
+        most = {
+            "lost": (predicted.lost or 0) + predicted.lost_tolerance,
+            "duplicated": predicted.duplicated_max or 0,
+            **{f.name: math.floor(f.value + f.tolerance) for f in predicted.figures},
+        }
+        shown = {name: n for name, n in most.items() if f"max_{name}" in Budget.model_fields}
+        judgement = judge(replace(counts, **shown), budget, Findings(predicted=predicted))
+        above = [reason for reason in judgement.breaches if "is above the budget" in reason]
+        assert not above, (predicted, budget)
+        one_more = replace(counts, lost=most["lost"] + 1)
+        if budget.max_lost == PREDICTED and predicted.lost is not None:
+            judgement = judge(one_more, budget, Findings(predicted=predicted))
+            assert any(reason.startswith("lost") for reason in judgement.breaches)
+
+
+def test_a_bound_of_what_is_predicted_is_none_where_nothing_is() -> None:
+    budget = Budget(max_lost=PREDICTED)
+    unknown = Findings(predicted=Predicted(basis="the target does not tell its queue length"))
+    for findings in (Findings(), unknown):
+        judgement = judge(SENT, budget, findings)
+        assert judgement.verdict is Verdict.INCONCLUSIVE
+        assert "no loss is predicted" in judgement.reason
+    within = Findings(predicted=Predicted(lost=262, lost_tolerance=74))
+    assert judge(replace(SENT, lost=336), budget, within).verdict is Verdict.PASS
+    assert judge(replace(SENT, lost=337), budget, within).verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from harness.budget import Budget, Findings, judge, load_budgets
-from harness.errors import UsageError
-from harness.model import Counts, Verdict
+from lossmeter.errors import UsageError
+from lossmeter.judge.bounds import Findings, judge
+from lossmeter.model import Counts, Verdict
+from lossmeter.plan.budget import Budget, load_budgets
 
 CLEAN = Counts(sent=100, acked=100, delivered=100)
 
@@ -24,6 +25,12 @@ CLEAN = Counts(sent=100, acked=100, delivered=100)
         ("max_loss_ratio", "lost"),
         ("max_duplicated", "duplicated"),
         ("max_unresolved", "unresolved"),
+        ("max_dead_lettered", "dead_lettered"),
+        ("max_pending", "pending"),
+        ("max_stranded", "stranded"),
+        ("max_late", "late"),
+        ("max_reordered", "reordered"),
+        ("min_delivered", "delivered"),
     ],
 )
 def test_a_bound_on_what_was_never_measured_is_inconclusive(bound: str, name: str) -> None:
@@ -50,6 +57,28 @@ def test_what_is_not_measured_does_not_hinder_a_budget_without_a_bound_on_it() -
 def test_a_bound_that_bounds_nothing_is_refused(field: str, value: object) -> None:
     with pytest.raises(ValidationError):
         Budget.model_validate({field: value})
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [
+        Budget(max_duplicated=0),
+        Budget(max_unresolved=0),
+        Budget(max_late=5),
+        Budget(recovery_s_max=9),
+        Budget(min_delivered=0),
+        Budget(max_dead_lettered=400, max_pending=400, max_stranded=400),
+    ],
+)
+def test_a_budget_that_allows_no_loss_does_not_get_any(budget: Budget) -> None:
+    counts = Counts(sent=400, acked=400, lost=400)
+    verdict = judge(counts, budget, Findings(recovery_s=0.1))
+    assert verdict.verdict is Verdict.FAIL
+    assert verdict.reason == "lost 400 is above the budget of 0"
+    none_lost = Counts(sent=400, acked=400, delivered=400)
+    assert judge(none_lost, budget, Findings(recovery_s=0.1)).verdict is Verdict.PASS
+    allowed = budget.model_copy(update={"max_loss_ratio": 1.0})
+    assert judge(counts, allowed, Findings(recovery_s=0.1)).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize(
@@ -85,7 +114,13 @@ budgets = st.builds(
     max_loss_ratio=ratio,
     max_duplicated=bound,
     max_unresolved=bound,
+    max_dead_lettered=bound,
+    max_pending=bound,
+    max_stranded=bound,
+    max_late=bound,
+    max_reordered=bound,
     min_sent=bound,
+    min_delivered=bound,
     recovery_s_max=st.one_of(st.none(), st.floats(0, 9)),
 )
 findings = st.builds(
@@ -115,6 +150,13 @@ def test_a_pass_means_that_every_bound_was_measured_and_kept(
     if budget.recovery_s_max is not None:
         assert findings.recovery_s is not None
         assert findings.recovery_s <= budget.recovery_s_max
+    for name in ("dead_lettered", "pending", "stranded"):
+        assert getattr(counts, name) <= (getattr(budget, f"max_{name}") or 0)
+    assert counts.late <= (math.inf if budget.max_late is None else budget.max_late)
+    if budget.max_reordered is not None:
+        assert counts.reordered <= budget.max_reordered
+        assert "reordered" not in findings.not_measured
+    assert counts.delivered >= (budget.min_delivered or 0)
     assert counts.sent >= (budget.min_sent or 0)
     assert not budget.empty
     assert counts.resurrected == counts.unexpected == counts.corrupted == 0

@@ -5,16 +5,19 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import requests
 
-from harness import cache
-from harness.errors import CacheError
-from harness.go_modules import Workshop
-from harness.services import _files, _kafka_jars, _toxiproxy_build
+from lossmeter.errors import CacheError, UnavailableError
+from lossmeter.world.install import cache, maven
+from lossmeter.world.install.go_modules import Workshop
+from lossmeter.world.install.progress import Progress
+from lossmeter.world.services import _files, _kafka_jars, _toxiproxy_build
+from lossmeter.world.services.postgres import SERVICE as POSTGRES
+from lossmeter.world.services.toxiproxy import SERVICE as TOXIPROXY
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +88,7 @@ def test_two_processes_at_once_build_once(root: Path, tmp_path: Path) -> None:
     script = """
 import sys, time
 from pathlib import Path
-from harness.cache import entry
+from lossmeter.world.install.cache import entry
 
 def build(folder):
     with Path(sys.argv[1]).open("a") as log:
@@ -219,7 +222,7 @@ def test_a_closed_folder_on_the_way_is_found(tmp_path: Path) -> None:
     inner = tmp_path / "closed" / "inner"
     inner.mkdir(parents=True)
     for folder in (*inner.parents, inner):
-        if folder.is_relative_to(tmp_path.parents[1]):
+        if folder.is_relative_to(tempfile.gettempdir()) and folder != Path(tempfile.gettempdir()):
             folder.chmod(0o755)
     (tmp_path / "closed").chmod(0o700)
 
@@ -228,49 +231,86 @@ def test_a_closed_folder_on_the_way_is_found(tmp_path: Path) -> None:
 
 # The lock of Kafka's jars.
 
-JAR = _kafka_jars.Jar("0" * 64, "org.example", "server", "1.0")
+JAR = _kafka_jars.Jar("0" * 64, 1_000, "org.example", "server", "1.0")
 
 
 def test_a_jar_with_another_checksum_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path
 ) -> None:
-    forged = tmp_path / "forged.jar"
+    forged = tmp_path / "repository" / JAR.path
+    forged.parent.mkdir(parents=True)
     forged.write_text("not what was locked", encoding="utf-8")
-    monkeypatch.setattr(_kafka_jars, "_resolve", lambda _: forged)
+    monkeypatch.setenv(maven.VARIABLE, (tmp_path / "repository").as_uri())
 
+    said: list[str] = []
     with pytest.raises(CacheError, match=r"org.example:server:1.0 was downloaded with sha256"):
-        cache.entry("kafka", "1.0", lambda to: _kafka_jars.download((JAR,), to))
+        cache.entry("kafka", "1.0", lambda to: _kafka_jars.download((JAR,), to, said.append))
 
     assert not list(root.glob("*kafka-1.0*"))
+
+
+def test_what_a_killed_build_left_is_removed_and_what_is_being_built_stays(root: Path) -> None:
+    left, built = root / ".kafka-startup-1.0-a~x7f2", root / ".kafka-1.0~y8g3"
+    for folder in (left, built):
+        folder.mkdir(parents=True)
+        (folder / "kafka.aot").write_text("half", encoding="ascii")
+    (root / ".locks").mkdir()
+    with cache._locked(root, "kafka-1.0"):
+        # In a process of its own, as ``lossmeter recover`` is.
+        code = "from lossmeter.world.install.cache import remove_unfinished as r; print(r())"
+        done = subprocess.run(
+            (sys.executable, "-c", code), capture_output=True, text=True, check=True
+        )
+    assert done.stdout.strip() == "['half-made kafka-startup-1.0-a in the cache']"
+    assert (left.exists(), built.exists()) == (False, True)
+
+
+def test_a_umask_that_closes_all_leaves_the_cache_open(root: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        folder = cache.entry("tool", "1.0", write())
+        cache.make_open(root / "state" / "local")
+    finally:
+        os.umask(before)
+    assert cache.closed_to_others(root / "state" / "local") in {None, *root.parents}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert stat.S_IMODE((folder / "file").stat().st_mode) & 0o444 == 0o444
 
 
 def test_the_lock_is_complete() -> None:
     jars = _kafka_jars.locked()
 
     assert len({(jar.group, jar.artifact) for jar in jars}) == len(jars) > 40
-    assert {root.removesuffix("!") for root in _kafka_jars.ROOTS} <= {str(jar) for jar in jars}
+    assert set(_kafka_jars.ROOTS) <= {str(jar) for jar in jars}
 
 
 def test_a_wrong_line_of_the_lock_is_named(tmp_path: Path) -> None:
     lock = tmp_path / "kafka.lock"
-    lock.write_text(f"{'0' * 64}  a:b:c\nabc  d:e:f\n", encoding="utf-8")
+    lock.write_text(f"{'0' * 64}  12  a:b:c\nabc  12  d:e:f\n", encoding="utf-8")
 
-    with pytest.raises(CacheError, match=r"kafka.lock:2 reads 'abc  d:e:f'"):
+    with pytest.raises(CacheError, match=r"kafka.lock:2 reads 'abc  12  d:e:f'"):
         _kafka_jars.locked(lock)
+
+
+def test_a_download_says_how_far_it_has_come_every_two_seconds() -> None:
+    said: list[str] = []
+    now = iter([0.0, 1.0, 4.0, 5.0, 8.0])
+    progress = Progress("kafka", 50_000_000, said.append, lambda: next(now))
+    for _ in range(4):
+        progress.add(10_000_000)
+    assert said == ["kafka: 20.0 of 50.0 MB, 6 s left", "kafka: 40.0 of 50.0 MB, 2 s left"]
 
 
 def test_without_a_network_one_sentence_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise requests.ConnectionError
-
     tmp_path.joinpath("to").mkdir()
-    monkeypatch.setattr("requests.request", refuse)
+    monkeypatch.setenv(maven.VARIABLE, "http://user:secret@127.0.0.1:9/maven")
     monkeypatch.setattr("time.sleep", lambda _: None)
 
-    with pytest.raises(CacheError, match="could not be downloaded: ConnectionError; connect"):
-        _kafka_jars.download((JAR,), tmp_path / "to")
+    sentence = r"could not be downloaded from http://127.0.0.1:9/maven: Connection.*; connect"
+    with pytest.raises(CacheError, match=sentence):
+        _kafka_jars.download((JAR,), tmp_path / "to", print)
 
 
 # Building Toxiproxy.
@@ -316,3 +356,46 @@ def test_a_private_file_is_private_even_where_another_file_was(tmp_path: Path) -
 
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert secret.stat().st_uid == tmp_path.stat().st_uid
+
+
+# Users that PostgreSQL cannot be started by.
+
+
+def test_a_user_without_a_name_is_told_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 2**31 - 7)
+    why = POSTGRES.missing()
+    assert why is not None
+    assert "user id 2147483641 has none in /etc/passwd" in why
+    with pytest.raises(UnavailableError, match="user id 2147483641"):
+        POSTGRES.install(print)
+
+
+def test_a_cache_that_others_cannot_enter_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    monkeypatch.setenv(cache.VARIABLE, str(closed / "cache"))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    for service in (POSTGRES, TOXIPROXY):
+        assert "other users cannot enter" in (service.missing() or "")
+        with pytest.raises(UnavailableError, match="name another folder in LOSSMETER_CACHE"):
+            service.install(print)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_beside_a_cache_that_is_only_read_runs_have_a_place_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: Path
+) -> None:
+    assert cache.state_root() == root / "state"
+    monkeypatch.setattr("os.access", lambda *_: False)
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    own = cache.state_root()
+    assert own == tmp_path / f"lossmeter-{os.geteuid()}" / "state"
+    own.mkdir(parents=True)
+    cache.check_own(own)
+    os.chown(own.parent, 12345, -1)
+    with pytest.raises(CacheError, match="belongs to another user"):
+        cache.check_own(own)

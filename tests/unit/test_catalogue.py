@@ -1,6 +1,6 @@
 """What a name on the command line stands for."""
 
-from harness.catalogue import Catalogue
+from lossmeter.plan.catalogue import Catalogue
 
 
 def test_all_leaves_out_what_runs_by_its_name_only() -> None:

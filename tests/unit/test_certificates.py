@@ -1,12 +1,11 @@
 """Whom downloads and images trust."""
 
-import os
 from pathlib import Path
 
 import pytest
 
-from harness.certificates import VARIABLE, bundle, trusted_by_downloads
-from harness.errors import UnavailableError
+from lossmeter.errors import UnavailableError
+from lossmeter.world.install.certificates import VARIABLE, bundle
 
 LIBRARY = "REQUESTS_CA_BUNDLE"
 
@@ -24,20 +23,11 @@ def test_a_named_file_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
         bundle()
 
 
-def test_downloads_trust_whom_the_machine_trusts(
+def test_the_bundle_of_other_programs_is_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    own = tmp_path / "own.pem"
-    own.write_text("", encoding="ascii")
-    monkeypatch.setenv(VARIABLE, str(own))
-    monkeypatch.delenv(LIBRARY, raising=False)
-    with trusted_by_downloads():
-        assert os.environ[LIBRARY] == str(own)
-    assert LIBRARY not in os.environ
-
-
-def test_whom_the_user_has_named_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(LIBRARY, "/theirs.pem")
-    with trusted_by_downloads():
-        assert os.environ[LIBRARY] == "/theirs.pem"
-    assert os.environ[LIBRARY] == "/theirs.pem"
+    theirs = tmp_path / "theirs.pem"
+    theirs.write_text("", encoding="ascii")
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv(LIBRARY, str(theirs))
+    assert bundle() == theirs

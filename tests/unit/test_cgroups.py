@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.runtimes._cgroups import working_set
+from lossmeter.world.runtimes._cgroups import working_set
 
 
 @pytest.mark.parametrize(

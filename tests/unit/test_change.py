@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.report.change import Change, Side, change, enough, interval
+from lossmeter.report.change import Change, Side, change, enough, interval
 
 FEW = [500.0, 505.0]
 LOW = [500.0, 503.0, 505.0, 502.0, 501.0]

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from targets.dispatcher.events import Accepted, Event
-from targets.dispatcher.queues.channel import ChannelQueue
-from targets.dispatcher.queues.protocol import QueueFullError
+from lossmeter_dispatcher.events import Accepted, Event
+from lossmeter_dispatcher.queues.channel import ChannelQueue
+from lossmeter_dispatcher.queues.protocol import QueueFullError
 
 
 def _item(sequence: int) -> Accepted:

@@ -12,9 +12,10 @@ import pytest
 import typer.main
 import yaml
 
-from harness.catalogue import Catalogue
-from harness.cli import app
-from harness.errors import UsageError
+from lossmeter.cli import app
+from lossmeter.errors import UsageError
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.plan.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
 CI = ROOT / "docs" / "ci"
@@ -62,7 +63,12 @@ def understood(command: str) -> int:
         assert asked.returncode == 0, asked.stderr
         lines = asked.stdout.splitlines()
         assert lines, f"{command} does nothing"
-    calls = [shlex.split(line)[1:] for line in lines if line.startswith(".venv/bin/harness ")]
+    # What follows || is make's own, for when the call fails.
+    calls = [
+        shlex.split(line.partition("||")[0])[1:]
+        for line in lines
+        if line.startswith(".venv/bin/lossmeter ")
+    ]
     for call in calls:
         parsed(call)
     assert words[0] == "make" or calls, f"{command} is neither make nor the harness"
@@ -77,7 +83,7 @@ def parsed(call: Sequence[str]) -> None:
         name, command, rest = command.resolve_command(context, rest)
         assert command is not None, f"harness has no command {name}"
         context = command.make_context(name, list(rest), parent=context)
-    catalogue = Catalogue(ROOT)
+    catalogue = Catalogue(Project.of(ROOT))
     for experiment in context.params.get("experiment") or ():
         assert experiment == "all" or catalogue.experiment(experiment)
     for target in context.params.get("target") or ():
@@ -118,8 +124,8 @@ def test_each_command_is_one_that_there_is(name: str) -> None:
         ("make experimentz", "No rule to make target"),
         ("make experiment-crahs", "did you mean 'crash'"),
         ("make experiment-crash TARGET=chanel", "did you mean 'channel'"),
-        (".venv/bin/harness gaet", "No such command"),
-        (".venv/bin/harness gate --max-age-min 1", "No such option"),
+        (".venv/bin/lossmeter gaet", "No such command"),
+        (".venv/bin/lossmeter gate --max-age-min 1", "No such option"),
         ("pytest", "neither make nor the harness"),
     ],
 )

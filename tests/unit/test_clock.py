@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import clock
-from harness.clock import JUMP_S, ClockWatch, difference_ns
+from lossmeter.record import clock
+from lossmeter.record.clock import JUMP_S, ClockWatch, difference_ns
 
 
 class Clocks:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from targets.dispatcher.coalesce import Coalescer
+from lossmeter_dispatcher.coalesce import Coalescer
 
 
 class Server:

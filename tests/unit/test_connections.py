@@ -11,16 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.load.answers import Reason
-from tests.unit.asking import REQUEST, Asking
-from tests.unit.nasty import OK, READ, RESET, Step, nasty
-
-CLOSING = b"HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok"
-CHUNKED = (
-    b"HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n"
-)
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-UNTIL_CLOSED = b"HTTP/1.1 202 Accepted\r\nServer: x\r\n\r\nas long as it lasts"
+from lossmeter.record.answers import Reason
+from tests.support.asking import REQUEST, Asking
+from tests.support.nasty import OK, READ, RESET, Step, nasty
+from tests.support.outcomes import CHUNKED, CLOSING, CONTINUE, OUTCOMES, UNTIL_CLOSED
 
 
 def _refusing() -> int:
@@ -28,59 +22,19 @@ def _refusing() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.mark.parametrize(
-    ("script", "code"),
-    [
-        ([READ, OK], 202),
-        ([READ, OK[:30], 0.05, OK[30:]], 202),
-        ([READ, *(bytes([byte]) for byte in OK)], 202),
-        ([READ, CHUNKED], 202),
-        ([READ, CHUNKED[:60], 0.05, CHUNKED[60:]], 202),
-        ([READ, CLOSING], 202),
-        ([READ, CONTINUE, OK], 202),
-        ([READ, CONTINUE, 0.05, OK], 202),
-        ([READ, CONTINUE + CONTINUE + OK], 202),
-        ([READ, UNTIL_CLOSED], 202),
-        ([READ, b"HTTP/1.1 204 No Content\r\n\r\n"], 204),
-        ([READ, b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"], 503),
-        ([READ, b"HTTP/1.0 202 Accepted\r\nContent-Length: 2\r\n\r\nok"], 202),
-        (
-            [
-                READ,
-                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-            ],
-            101,
-        ),
-        # No answer, or half of one.
-        ([READ], Reason.CONNECTION_LOST),
-        ([READ, RESET], Reason.CONNECTION_LOST),
-        ([], Reason.CONNECTION_LOST),
-        ([RESET], Reason.CONNECTION_LOST),
-        ([READ, OK[:-1]], Reason.CONNECTION_LOST),
-        ([READ, OK[:-1], RESET], Reason.CONNECTION_LOST),
-        ([READ, OK[:20]], Reason.CONNECTION_LOST),
-        ([READ, CHUNKED[:-5]], Reason.CONNECTION_LOST),
-        ([READ, CONTINUE], Reason.CONNECTION_LOST),
-        ([READ, UNTIL_CLOSED, 0.05, RESET], Reason.CONNECTION_LOST),
-        # What is no HTTP.
-        ([READ, b"\x00\x01\x02\x03"], Reason.MALFORMED),
-        ([READ, b"HTTP/1.1 abc\r\n\r\n"], Reason.MALFORMED),
-        (
-            [READ, b"HTTP/1.1 202 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nokk"],
-            Reason.MALFORMED,
-        ),
-        ([READ, b"HTTP/1.1 202 OK\r\nContent-Length: -1\r\n\r\n"], Reason.MALFORMED),
-        ([READ, CHUNKED.replace(b"5\r\n", b"z\r\n")], Reason.MALFORMED),
-        # Silence.
-        ([READ, 1.0], Reason.TIMED_OUT),
-        ([READ, OK[:-1], 1.0], Reason.TIMED_OUT),
-        ([READ, UNTIL_CLOSED, 1.0], Reason.TIMED_OUT),
-    ],
-)
+@pytest.mark.parametrize(("script", "code"), OUTCOMES)
 def test_each_outcome_has_its_one_cause(script: list[Step], code: int) -> None:
     with nasty(script) as server, Asking(server.port, timeout_s=0.4) as asking:
         assert asking.ask() == code
         assert asking.connections.in_flight == 0
+
+
+def test_what_was_reset_before_anybody_looked_was_connected() -> None:
+    with nasty([RESET]) as server, Asking(server.port) as asking:
+        token = asking.send()
+        time.sleep(0.2)
+        asking.wait(1)
+        assert dict(asking.outcomes)[token] == Reason.CONNECTION_LOST
 
 
 @pytest.mark.parametrize(
@@ -199,7 +153,7 @@ def test_all_refusing_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_name_that_leads_nowhere_is_no_refusal() -> None:
-    from harness.load.addresses import Addresses
+    from lossmeter.load.addresses import Addresses
 
     with Asking(1) as asking:
         asking.connections._addresses = Addresses(("nowhere.invalid", 80), None)

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.experiment import Load, Phase
-from harness.load.journal import HEADER, RECORD, JournalWriter
-from harness.load.tally import Tally
-from harness.model import Status
-from harness.narrator import Progress
-from harness.report.console import ConsoleNarrator, live_lines, plain_line
+from lossmeter.experiment import Load, Phase
+from lossmeter.load.journal import JournalWriter
+from lossmeter.model import Status
+from lossmeter.record.journal_format import HEADER, RECORD
+from lossmeter.record.tally import Tally
+from lossmeter.report.console import ConsoleNarrator, live_lines, plain_line
+from lossmeter.run.narrator import Progress
 
 LOADING = Progress(
     phase="load",
@@ -31,7 +32,7 @@ LOADING = Progress(
 
 def test_a_plain_line_tells_all_that_is_known() -> None:
     assert plain_line(LOADING) == (
-        "load (25%): rate 200/s of 200/s, sent 450 of 1800, acked 440, refused 7, queue 230, "
+        "load (25%): rate 200/s of 200/s, sent 450 of 1,800, acked 440, refused 7, queue 230, "
         "left 6 s"
     )
 

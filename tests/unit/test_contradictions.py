@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from harness import runtimes
-from harness.admission import check
-from harness.budget import Budget
-from harness.catalogue import Catalogue, Cell, cells
-from harness.contradictions import check_contradictions, longest
-from harness.errors import UsageError
-from harness.experiment import (
+from lossmeter.errors import UsageError
+from lossmeter.experiment import (
     Experiment,
     Load,
     Observed,
@@ -20,8 +17,13 @@ from harness.experiment import (
     Variant,
     steady,
 )
-from harness.model import Predicted
-from harness.plugins import load
+from lossmeter.model import Predicted
+from lossmeter.plan.budget import Budget
+from lossmeter.plan.catalogue import Catalogue, Cell, cells
+from lossmeter.plan.contradictions import check_contradictions, longest
+from lossmeter.plugins import load
+from lossmeter.run.admission import check
+from lossmeter.world import runtimes
 
 SETTINGS: dict[str, str | int | float] = {"workers": 5, "handler_time_s": 0.05, "capacity": 1000}
 NINE_S = steady(200, 9)
@@ -47,8 +49,8 @@ def _cell(  # noqa: PLR0913 - what a cell is made of
 
 
 NEVER = [
-    (_cell(Trigger("queue_length >= 2000")), "the queue holds 1000 events at most"),
-    (_cell(Trigger("queue_length > 1000")), "the queue holds 1000 events at most"),
+    (_cell(Trigger("queue_length >= 2000")), "the queue holds 1,000 events at most"),
+    (_cell(Trigger("queue_length > 1000")), "the queue holds 1,000 events at most"),
     (_cell(Trigger("queue_length < 0")), "can never come true"),
     (_cell(Trigger("queue_length >= 500"), steady(80, 9)), "handle 100 events/s"),
     (_cell(Trigger("queue_length >= 500"), steady(200, 3)), "the queue comes to"),
@@ -56,10 +58,10 @@ NEVER = [
     (_cell(Trigger("queue_length >= 500"), target="channel-workers"), "handle 600 events/s"),
     (_cell(Trigger("queue_length >= 500", limit_s=2)), "until its limit of 2 s"),
     (_cell(Trigger("queue_length >= 380", limit_s=2)), "the queue comes to"),
-    (_cell(Trigger("persisted >= 2000")), "only 1800 events are sent"),
+    (_cell(Trigger("persisted >= 2000")), "only 1,800 events are sent"),
     (_cell(Trigger("persisted >= 900", limit_s=4)), "only 800 events are sent until"),
     (_cell(Trigger("persisted >= 700", limit_s=4)), "which makes 405 until then"),
-    (_cell(Trigger("refused >= 1801")), "only 1800 events are sent"),
+    (_cell(Trigger("refused >= 1801")), "only 1,800 events are sent"),
     (_cell(Trigger("first refusal"), steady(80, 30)), "so the queue never fills"),
     (_cell(Trigger("first refusal", limit_s=10), steady(200, 20)), "a push waits 5 s for room"),
     (_cell(Trigger(at_s=9)), "when the load of 9 s is over"),
@@ -94,9 +96,9 @@ MAY_BE = [
 def test_what_can_never_be_is_refused_in_one_sentence(cell: Cell, why: str) -> None:
     with pytest.raises(UsageError) as caught:
         check(cell, load(runtimes, "local", "runtime").RUNTIME)
-    told = str(caught.value)
-    assert why in told
-    assert "\n" not in told
+    reported = str(caught.value)
+    assert why in reported
+    assert "\n" not in reported
 
 
 @pytest.mark.parametrize("cell", MAY_BE)
@@ -109,6 +111,26 @@ def test_nothing_that_is_shipped_contradicts_itself() -> None:
     for name in catalogue.experiment_names():
         for cell in cells(catalogue, catalogue.experiment(name), [], []):
             check_contradictions(cell)
+
+
+def _watching(length: int, **changed: object) -> Cell:
+    parameters: dict[str, str | int | float] = {"length": length, "within_s": 8}
+    cell = _cell(Trigger(), fault="full-queue", parameters=parameters)
+    return replace(cell, target=cell.target.model_copy(update=changed))
+
+
+def test_a_queue_of_another_length_is_refused_before_anything_starts() -> None:
+    local = load(runtimes, "local", "runtime").RUNTIME
+    assert check(_watching(1000), local) is None
+    # Capacity is set by the experiment where the target maps it, else it is the target's own.
+    own = Catalogue.here().target("channel").behaviour.model_copy(update={"capacity": 500})
+    why = check(_watching(1000, behaviour=own, settings={"workers": "WORKERS"}), local)
+    assert why is not None
+    assert "holds 500 events, and asked waits for exactly 1000; map capacity" in why
+    http = Catalogue.here().target("channel").http.model_copy(update={"state": None})
+    why = check(_watching(1000, http=http), local)
+    assert why is not None
+    assert "does not report its queue length" in why
 
 
 def test_a_later_fault_may_find_a_queue_that_the_first_one_made() -> None:

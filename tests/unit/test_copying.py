@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.copying import _Rows, _Stream
-from harness.errors import CollectError
+from lossmeter.errors import CollectError
+from lossmeter.world.stores._postgres_copying import _Rows, _Stream
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 WIDTH, NULL = 3, -1

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from harness.collect import _read_pairs
-from harness.errors import CollectError
-from targets.dispatcher.dead_letters import DeadLetterFullError, FileDeadLetters
-from targets.dispatcher.events import Accepted, Event
+from lossmeter.errors import CollectError, UsageError
+from lossmeter.load.process import events_sent
+from lossmeter.load.replay import from_file
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.record.files import append
+from lossmeter.world.stores._letters import read_letters
+from lossmeter_dispatcher.dead_letters import DeadLetterFullError, FileDeadLetters
+from lossmeter_dispatcher.events import Accepted, Event
 
 
 def _item(sequence: int) -> Accepted:
@@ -29,11 +34,28 @@ def test_the_auditor_reads_what_the_dispatcher_keeps(tmp_path: Path) -> None:
             await letters.add(_item(9), "away")
 
     asyncio.run(keep())
-    assert _read_pairs(path).tolist() == [(3, 7), (3, 8)]
+    assert read_letters(path).tolist() == [(3, 7), (3, 8)]
     assert json.loads(path.read_text().splitlines()[1])["reason"] == "away"
 
 
-def test_what_is_kept_comes_back_whole_also_to_another_life(tmp_path: Path) -> None:
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("{}\n")
+    link, fifo = tmp_path / "link", tmp_path / "fifo"
+    link.symlink_to("real")
+    os.mkfifo(fifo)
+    for path, kind in ((link, "a link"), (fifo, "a FIFO")):
+        with pytest.raises(CollectError, match=f"cannot be read: it is {kind}, not a regular"):
+            read_letters(path)
+        with pytest.raises(UsageError, match=f"cannot be read: is {kind}, not a regular file"):
+            from_file("http://127.0.0.1:9", Catalogue.here().target("channel"), path)
+    with pytest.raises(OSError, match="is a FIFO, not a regular file"):
+        append(fifo, b"a letter that was not accepted")
+    for name in ("journal-0.bin", "journal-1.bin"):
+        os.mkfifo(tmp_path / name)
+    assert events_sent(tmp_path) == 0
+
+
+def test_what_is_kept_comes_back_whole_also_in_another_lifetime(tmp_path: Path) -> None:
     path = tmp_path / "dead-letters.jsonl"
 
     async def keep_and_take() -> None:
@@ -47,7 +69,7 @@ def test_what_is_kept_comes_back_whole_also_to_another_life(tmp_path: Path) -> N
         assert await again.count() == 0
 
     asyncio.run(keep_and_take())
-    assert _read_pairs(path).tolist() == []
+    assert read_letters(path).tolist() == []
 
 
 @pytest.mark.parametrize(
@@ -57,4 +79,18 @@ def test_a_line_that_names_no_event_is_an_error_with_its_number(tmp_path: Path, 
     path = tmp_path / "letters"
     path.write_text('{"producer": 1, "sequence": 2}\n' + line + "\n")
     with pytest.raises(CollectError, match=r"line 2 of .* is not a JSON object with producer"):
-        _read_pairs(path)
+        read_letters(path)
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["4294967299", "-3", "3.5", "1e400", "NaN", "1" * 5000, f'"{"1" * 5000}"', str(2**63), "3e30"],
+)
+def test_an_id_that_nobody_mints_stays_one(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "letters"
+    path.write_text(
+        f'{{"producer": {number}, "sequence": 2}}\n\n{{"producer": "3", "sequence": 2.0}}\n'
+    )
+    foreign, known = read_letters(path).tolist()
+    assert known == (3, 2)
+    assert foreign[0] in {4294967299, -3, -1}

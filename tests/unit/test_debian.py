@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from harness import debian
-from harness.errors import UnavailableError
+from lossmeter.errors import UnavailableError
+from lossmeter.world.install import debian
+from lossmeter.world.install.progress import told
 
 Apt = Callable[[str], Path]
 
@@ -30,19 +32,45 @@ def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Apt:
 
 def test_lists_are_brought_first_and_only_what_is_needed_is_installed(apt: Apt) -> None:
     calls = apt("exit 0")
-    debian.install(["runc", "iproute2"])
-    assert calls.read_text(encoding="utf-8").splitlines() == [
-        "update -qq",
-        "install -qq --yes --no-install-recommends runc iproute2",
-    ]
+    debian.install(["runc", "iproute2"], print)
+    said = [line.split() for line in calls.read_text(encoding="utf-8").splitlines()]
+    wanted = ["--yes", "--no-install-recommends", "runc", "iproute2"]
+    assert said[0] == ["update", "-qq"]
+    assert said[1] == ["install", "-qq", "--print-uris", *wanted]
+    # Downloaded into a folder of their own, whose size tells how far it has come.
+    assert [words[:2] + words[-4:] for words in said[2:]] == [["install", "-qq", *wanted]] * 2
+    assert "--download-only" in said[2]
+    assert "--download-only" not in said[3]
+
+
+_SLOW = r"""
+case "$*" in
+*--print-uris*)
+    echo "'http://deb.example/pool/r/runc_1_amd64.deb' runc_1_amd64.deb 4000000 SHA256:aa"
+    echo "'http://deb.example/pool/i/iproute2_6_amd64.deb' iproute2_6_amd64.deb 1000000 MD5Sum:bb";;
+*--download-only*)
+    for each in "$@"; do case $each in Dir::Cache::archives=*) to=${each#*=};; esac; done
+    head -c 2500000 /dev/zero > "$to/runc_1_amd64.deb"
+    sleep 1;;
+esac
+"""
+
+
+def test_how_far_a_download_has_come_is_told(apt: Apt, monkeypatch: pytest.MonkeyPatch) -> None:
+    apt(_SLOW)
+    monkeypatch.setattr(debian, "told", partial(told, every_s=0.3))
+    lines: list[str] = []
+    debian.install(["runc", "iproute2"], lines.append)
+    assert lines
+    assert set(lines) <= {f"2.5 of 5.0 MB, {left} s left" for left in (0, 1, 2)}
 
 
 def test_what_apt_said_last_is_told(apt: Apt) -> None:
     apt('[ "$1" = update ] || { echo "E: Unable to locate package runc" >&2; exit 100; }')
     with pytest.raises(UnavailableError) as error:
-        debian.install(["runc"])
+        debian.install(["runc"], print)
     assert str(error.value) == (
-        "runc could not be installed, apt-get install failed with exit code 100:\n"
+        "runc could not be installed, apt-get install failed with exit code 100: "
         "E: Unable to locate package runc"
     )
 

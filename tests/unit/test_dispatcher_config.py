@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from targets.dispatcher.config import ConfigurationError, Settings, from_environment
+from lossmeter_dispatcher.config import ConfigurationError, Settings, from_environment
 
 NEEDED = {"DISPATCHER_PORT": "8080", "DISPATCHER_DATABASE__URL": "postgresql://x@127.0.0.1/x"}
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from targets.dispatcher.app import MAX_ARRAY, Intake
-from targets.dispatcher.core import IntakeClosedError, RateLimitedError
-from targets.dispatcher.events import Event
-from targets.dispatcher.queues.protocol import QueueFullError, QueueUnsureError
+from lossmeter_dispatcher.app import MAX_ARRAY, Intake
+from lossmeter_dispatcher.events import Event
+from lossmeter_dispatcher.intake import IntakeClosedError, RateLimitedError
+from lossmeter_dispatcher.queues.protocol import QueueFullError, QueueUnsureError
 
 _ERRORS = {
     "full": QueueFullError(),

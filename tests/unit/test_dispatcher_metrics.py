@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from targets.dispatcher.metrics import LATENCY_BUCKETS, Metrics
+from lossmeter_dispatcher.metrics import LATENCY_BUCKETS, Metrics
 
 SECONDS = (0.0, 0.01, 0.0100001, 0.05, 0.06, 0.1, 4.9, 5, 60, 60.1, 1e6)
 

@@ -1,4 +1,4 @@
-"""The table of what a yes is worth."""
+"""The table of ack durability."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.catalogue import Catalogue
-from harness.durability import ALL, BROKER, HOW, POWER, keep, measure, rows, trials
-from harness.errors import UsageError
-from harness.model import Counts, Evidence
-from harness.report.durability import Window, Worth, durability_page
-from harness.runtimes.local import LocalRuntime
-from tests.unit.test_judge import a_result
+from lossmeter.errors import UsageError
+from lossmeter.model import Counts
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.report.durability import durability_page
+from lossmeter.studies.durability import ALL, BROKER, HOW, POWER, Ran, keep, measure, rows, trials
+from lossmeter.studies.worth import Window, Worth
+from lossmeter.world.runtimes.local import LocalRuntime
+from tests.support.judged_runs import a_result
+from tests.support.pages import squeezed
 
 
 def test_each_target_meets_each_fault_and_what_cannot_be_measured_says_why() -> None:
@@ -22,39 +24,66 @@ def test_each_target_meets_each_fault_and_what_cannot_be_measured_says_why() -> 
     shipped = [trial for trial in asked if not trial.worth.setting]
     assert [trial.fault for trial in shipped] == list(ALL)
     assert {trial.fault for trial in asked if trial.worth.setting} == {POWER}
+    asked[-1] = replace(asked[-1], why_not="this machine has no such fault")
     results = {"SIGKILL": ("pass", 0), "stop": ("inconclusive", 3)}
 
     def run(cell: object) -> object:
         fault = next(trial.fault for trial in asked if trial.cell is cell)
         verdict, lost = results.get(fault, ("pass", 5))
-        told = {"counts": Counts(acked=100, lost=lost), "volatile_ms": 42.4}
-        return a_result(verdict).model_copy(update=told)
+        reported = {"counts": Counts(acked=100, lost=lost), "volatile_ms": 42.4}
+        return Ran(a_result(verdict).model_copy(update=reported))
 
     done = list(measure(asked, run))
-    assert [result is None for _, result in done] == [bool(t.why_not) for t in asked]
+    assert [trial for trial, result in done if result is None] == asked[-1:]
     worth = rows(asked)[0]
     assert str(worth.windows["SIGKILL"]) == "0"
     assert str(worth.windows["stop"]) == "not measured"
     assert worth.windows["stop"].note.startswith("inconclusive on")
-    for trial in asked:
-        if trial.why_not:
-            assert trial.worth.windows[trial.fault].note == trial.why_not
+    unmeasured = asked[-1].worth.windows[POWER]
+    assert (unmeasured.lost, unmeasured.note) == (None, "this machine has no such fault")
+
+
+def test_a_run_that_cannot_be_set_up_stops_no_other() -> None:
+    asked = trials([Catalogue.here().target("redis")], LocalRuntime())
+    asked = [replace(trial, why_not=None) for trial in asked]
+
+    def run(cell: object) -> Ran:
+        if cell is asked[0].cell:
+            raise UsageError("the port is taken")
+        return Ran(a_result("pass"))
+
+    measuring = measure(asked, run)
+    shown = [next(measuring)[1] is not None for _ in asked]
+    assert shown == [False, *[True] * (len(asked) - 1)]
+    with pytest.raises(UsageError, match="the port is taken"):
+        next(measuring)
+    assert asked[0].worth.windows[asked[0].fault].note == "the port is taken"
 
 
 @pytest.mark.parametrize(
-    ("target", "told"),
+    ("target", "cell", "note"),
     [
-        ("redis", "0 (it lived: its backlog is not in its own memory)"),
-        ("channel", "not measured"),
+        (
+            "redis",
+            "0 (it lived: its backlog is not in its own memory)",
+            "it lived: its backlog is not in its own memory",
+        ),
+        (
+            "channel",
+            "not measured",
+            "the kernel did not end it in time, though its backlog grew in it",
+        ),
     ],
 )
-def test_a_limit_that_was_survived_says_so(target: str, told: str) -> None:
-    seen = Evidence("control-group", "the kernel held it, and it lived", "", True, 0)
+def test_a_limit_that_was_survived_says_so(target: str, cell: str, note: str) -> None:
     asked = trials([Catalogue.here().target(target)], LocalRuntime())
     (trial,) = [t for t in asked if t.fault == "OOM" and not t.worth.setting]
     trial = replace(trial, why_not=None)
-    list(measure([trial], lambda _: a_result("pass").model_copy(update={"evidence": [seen]})))
-    assert str(trial.worth.windows["OOM"]) == told
+    list(measure([trial], lambda _: Ran(a_result("pass"), survived=True)))
+    window = trial.worth.windows["OOM"]
+    assert (str(window), window.note) == (cell, note)
+    list(measure([trial], lambda _: Ran(a_result("pass"))))
+    assert str(trial.worth.windows["OOM"]) == "0", "one that it ended is told from one that lived"
 
 
 def test_a_reason_tells_no_path_of_this_machine() -> None:
@@ -65,7 +94,7 @@ def test_a_reason_tells_no_path_of_this_machine() -> None:
             "reason": "judged: /home/me/20261125T1-x-1/a.bin is",
         }
     )
-    list(measure([trial], lambda _: broken))
+    list(measure([trial], lambda _: Ran(broken)))
     assert trial.worth.windows[trial.fault].note == ("error on t: judged: 20261125T1-x-1/a.bin is")
 
 
@@ -79,8 +108,9 @@ def test_the_page_shows_numbers_reasons_and_what_follows() -> None:
     assert "- *enqueued*: the event is in the memory of the dispatcher" in page
     assert "*broker*" not in page
     assert "200 events of 64 KiB a second for 8 s, against 5 workers" in page
-    assert "| channel | as shipped | enqueued | 505 events, 2032 ms | 0 | not measured |" in page
-    assert "channel: a yes does not survive SIGKILL, and survives stop, and never met OOM" in page
+    row = "| channel | as shipped | enqueued | 505 events, 2,032 ms | 0 | not measured |"
+    assert row in squeezed(page)
+    assert "channel: an ack does not survive SIGKILL, and survives stop, and never met OOM" in page
     assert "not measured, power loss: no such fault" in page
 
 
@@ -115,6 +145,6 @@ def test_what_is_measured_later_is_added_to_what_was_measured(tmp_path: Path) ->
 def test_a_file_that_holds_something_else_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "durability.json"
     file.write_text('{"rows": 3}')
-    with pytest.raises(UsageError, match="does not hold what `harness durability --save` writes"):
+    with pytest.raises(UsageError, match="does not hold what `lossmeter durability --save` writes"):
         keep(file, [])
     assert file.read_text() == '{"rows": 3}'

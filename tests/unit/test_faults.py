@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness import faults
-from harness.errors import FaultError
-from harness.facts import FaultRecord
-from harness.faults import sigkill
-from harness.judge import _fault_doubts
-from harness.ledger.records import INTENT, OUTCOME, Told
-from harness.ledger.times import Times
-from harness.model import Evidence
-from harness.plugins import load, names_in
-from harness.site import Endpoint, Exit, Incarnation, Sample
+from lossmeter import faults
+from lossmeter.errors import UsageError
+from lossmeter.faults._fault import choose
+from lossmeter.judge.doubts import fault_doubts
+from lossmeter.judge.ledger.times import Times
+from lossmeter.model import Evidence
+from lossmeter.plugins import names_in
+from lossmeter.record.arrays import INTENT, OUTCOME, Operations
+from lossmeter.record.facts import FaultRecord
+from lossmeter.world.site import Endpoint, Exit, Incarnation, Sample
+from tests.support.fake_probe import FakeProbe
 
 KILLED_NS, BACK_NS = 1_000, 2_000
 
 
 def _sample(at_ns: int, *, ok: bool, boot: str = "") -> Sample:
     return Sample(at_ns, at_ns + 1, ok, queue_length=1, in_flight=1, boot_id=boot)
-
-
-@dataclass
-class FakeProbe:
-    seen: list[Sample]
-    after: Sample | None
-
-    def samples(self) -> Sequence[Sample]:
-        return self.seen
-
-    def wait_for(self, wanted: Callable[[Sample], bool], timeout_s: float) -> Sample | None:
-        del wanted, timeout_s
-        return self.after
 
 
 @dataclass
@@ -58,6 +46,9 @@ class FakeSite:
     folder: Path = Path()
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
 
+    def log(self, name: str) -> str:
+        raise NotImplementedError(name)
+
     def incarnation(self) -> Incarnation:
         return self.lives[0]
 
@@ -69,7 +60,7 @@ class FakeSite:
 
 
 def _evidence(site: FakeSite) -> list[Evidence]:
-    fault = sigkill.build({})
+    fault = choose("sigkill", {}).build()
     return [*fault.inject(site), *fault.heal(site)]
 
 
@@ -79,7 +70,7 @@ def _doubts(evidence: list[Evidence]) -> list[str]:
     record = FaultRecord(
         fault="sigkill", injected_ns=KILLED_NS, healed_ns=BACK_NS, evidence=evidence
     )
-    return _fault_doubts(record, Times.of(Told(intents, np.zeros(0, OUTCOME))))
+    return fault_doubts(record, Times.of(Operations(intents, np.zeros(0, OUTCOME))))
 
 
 def test_a_kill_that_worked_is_shown_by_four_sources() -> None:
@@ -117,38 +108,62 @@ def test_a_prevented_kill_is_doubted(how: str) -> None:
 
 
 def test_healing_what_was_never_injected_does_nothing() -> None:
-    assert sigkill.build({}).heal(FakeSite()) == []
+    assert choose("sigkill", {}).build().heal(FakeSite()) == []
 
 
 @pytest.mark.parametrize("name", names_in(faults))
 def test_each_fault_refuses_parameters_that_it_does_not_know(name: str) -> None:
-    with pytest.raises(FaultError, match="takes"):
-        load(faults, name, "fault").build({"nonsense": 1})
+    with pytest.raises(UsageError, match=rf"fault {name} takes .*, got nonsense"):
+        choose(name, {"nonsense": 1})
 
 
 @pytest.mark.parametrize(
     ("name", "parameters", "said"),
     [
-        ("proxy-down", {"servers": "mysql"}, "server 'mysql' is none of"),
-        ("latency", {}, "latency_ms is None; right is 1 to 60000"),
-        ("latency", {"latency_ms": 0}, "latency_ms is 0"),
-        ("latency", {"latency_ms": "much"}, "latency_ms is 'much'"),
-        ("latency", {"latency_ms": 5, "servers": ""}, "takes servers"),
-        ("full-queue", {"length": 10}, "takes length and within_s, got length"),
-        ("full-queue", {"length": 0, "within_s": 1}, "length is 0"),
-        ("full-queue", {"length": 1, "within_s": 0}, "within_s is 0"),
-        ("disk-full", {"servers": "mysql"}, "server 'mysql' is none of"),
+        ("proxy-down", {"servers": 5}, "servers is 5; right is names of servers with spaces"),
+        ("latency", {"latency_ms": 5, "servers": ""}, "servers is ''; right is names of servers"),
+        (
+            "latency",
+            {},
+            "takes servers, latency_ms, and latency_ms is missing; right is 1",
+        ),
+        ("latency", {"latency_ms": 0}, "latency_ms is 0; right is 1 to 60000 milliseconds"),
+        ("latency", {"latency_ms": True}, "latency_ms is True; right is 1 to 60000"),
+        ("latency", {"latency_ms": "much"}, "latency_ms is 'much'; right is 1 to 60000"),
+        ("oom", {"within_s": float("inf")}, "within_s is inf; right is above 0 to 3600 seconds"),
+        (
+            "oom",
+            {"headroom_mib": float("nan")},
+            "headroom_mib is nan; right is above 0",
+        ),
+        ("full-queue", {"length": 10}, "takes length, within_s, and within_s is missing"),
+        ("full-queue", {"length": 0, "within_s": 1}, "length is 0; right is 1 or more events"),
+        ("full-queue", {"length": 1, "within_s": 0}, "within_s is 0; right is above 0 to 3600"),
+        ("pod-delete", {"grace_s": 0}, "grace_s is 0; right is 1 to 600 seconds"),
+        (
+            "stop",
+            {"grace_s": 2, "pre_stop_s": 3},
+            "pre_stop_s 3 is longer than grace_s 2",
+        ),
+        ("sigkill", {"by": "me"}, "by is 'me'; right is runtime or host"),
+        ("sigkill", {"restart": "policy"}, "restart = 'policy' needs by = 'host'"),
+        ("panic", {"path": "panic"}, "path is 'panic'; right is where the target is asked for it"),
         (
             "deadlock",
             {"table": "t", "every": 5, "remainder": 5, "pairs": 1},
             "remainder 5 is never left by a division by 5",
         ),
-        ("deadlock", {"table": "t", "every": 5, "remainder": 1, "pairs": 0}, "pairs is 0"),
+        (
+            "deadlock",
+            {"table": "t", "every": 5, "remainder": 1, "pairs": 0},
+            "pairs is 0; right",
+        ),
         ("deadlock", {"table": "t", "every": -5, "remainder": 1, "pairs": 1}, "every is -5"),
+        ("reject-rows", {"table": "t", "every": 1.5, "remainder": 1}, "every is 1.5"),
     ],
 )
 def test_impossible_parameters_are_refused(
     name: str, parameters: dict[str, str | int | float], said: str
 ) -> None:
-    with pytest.raises(FaultError, match=said):
-        load(faults, name, "fault").build(parameters)
+    with pytest.raises(UsageError, match=re.escape(said)):
+        choose(name, parameters)

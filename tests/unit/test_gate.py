@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import xml.etree.ElementTree as ET
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 import xmlschema
 
-from harness.budget import Budget
-from tests.typed import Typed, typed
-from tests.unit.recorded_runs import record
+from lossmeter.plan.budget import Budget
+from lossmeter.record import files
+from tests.support.recorded_runs import plain_budgets, record
+from tests.support.typed import Typed, typed
 
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).resolve().parents[1] / "junit.xsd"))
 CONTROL = ("channel", "redis-list", "redis", "kafka")
 MARKUP = "<b>\x1b[31m|`a`|</b>\n::error::x\x00"
+
+
+@pytest.fixture(autouse=True)
+def _budgets(project: Path) -> None:
+    plain_budgets(project)
 
 
 def gate(capsys: pytest.CaptureFixture[str], project: Path, *arguments: str) -> Typed:
@@ -111,6 +120,19 @@ def test_the_newest_run_of_each_decides(project: Path, capsys: pytest.CaptureFix
     }
 
 
+def test_a_copy_hides_no_other_copy_of_a_run(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = record(project, "20260101T000000Z-crash-1")
+    altered = good.with_name("20260102T000000Z-crash-1")
+    shutil.copytree(good, altered)
+    shutil.copytree(good, good.with_name("baseline-crash-1"))
+    assert gate(capsys, project).code == 0
+    rows = np.load(altered / "rows.npy")
+    np.save(altered / "rows.npy", rows[:-10])
+    assert gate(capsys, project).code != 0
+
+
 def test_doubt_and_failure_of_the_instrument_outweigh_a_loss(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,8 +155,54 @@ def test_a_run_that_was_cut_short_is_told_of_until_a_later_one_is_whole(
     record(project, "20260101T000000Z-crash-1")
     done = gate(capsys, project)
     assert done.code == 3
-    assert "was cut short, or still runs" in done.out
+    assert "damaged: 20260102T000000Z-crash-1: " in done.out
     record(project, "20260103T000000Z-crash-1")
+    assert gate(capsys, project).code == 0
+
+
+def test_a_damaged_run_counts_until_all_that_it_may_have_been_is_run_again(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record(project, "20260101T000000Z-crash-1", target="redis")
+    failed = record(project, "20260102T000000Z-crash-1", target="redis", lost=5)
+    (failed / "facts.json").write_text("{}")
+    record(project, "20260103T000000Z-crash-1", target="channel")
+    done = gate(capsys, project)
+    assert done.code == 3
+    assert "damaged: 20260102T000000Z-crash-1: " in done.out
+    assert gate(capsys, project, "--target", "channel").code == 0
+    record(project, "20260104T000000Z-crash-1", target="redis")
+    assert gate(capsys, project).code == 0
+
+
+@pytest.mark.parametrize("place", ["20260102T000000Z-crash-1", "aside"])
+def test_a_run_under_another_name_still_counts(
+    project: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    record(project, "20260101T000000Z-crash-1")
+    failed = record(project, "20260102T000000Z-crash-1", lost=5)
+    failed.rename(failed.with_name(place))
+    assert gate(capsys, project).code == 1
+
+
+@pytest.mark.parametrize("leads_to", ["outside", "nowhere", "20260102T000000Z-crash-1"])
+def test_a_link_in_the_place_of_a_run_hides_none(
+    project: Path, capsys: pytest.CaptureFixture[str], leads_to: str
+) -> None:
+    record(project, "20260101T000000Z-crash-1")
+    failed = record(project, "20260102T000000Z-crash-1", lost=5)
+    failed.rename(project / "outside")
+    failed.symlink_to(project / leads_to)
+    done = gate(capsys, project)
+    assert done.code == 3
+    assert "20260102T000000Z-crash-1: it is a link, and no folder of a run" in done.out
+
+
+def test_a_link_to_a_run_beside_it_is_that_run(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = record(project, "20260101T000000Z-crash-1")
+    (run.parent / "latest-run").symlink_to(run.name)
     assert gate(capsys, project).code == 0
 
 
@@ -147,8 +215,8 @@ def test_rows_that_are_gone_are_no_pass_and_no_zero(
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     done = gate(capsys, project)
     assert done.code == 3
-    assert "rows.npy: No such file or directory" in done.out
-    row = next(line for line in done.out.splitlines() if line.startswith("  crash "))
+    assert "rows.npy: No such file or directory" in " ".join(done.out.split())
+    row = next(line for line in done.out.splitlines() if line.startswith("crash "))
     assert row.split()[2:7] == ["–"] * 5
     assert row.split()[-1] == "error"
     assert "| crash | channel | local | – | – | – | – | 💥 error |" in summary.read_text()
@@ -165,7 +233,12 @@ def test_other_budgets_judge_without_changing_what_is_recorded(
     before = (folder / "result.json").read_bytes()
     strict = project / "strict.toml"
     strict.write_text("[crash.channel]\nmax_lost = 2\n")
-    assert gate(capsys, project).code == 0
+    done = gate(capsys, project)
+    assert done.code == 1, "a bound that a run recorded raises none that is in force"
+    assert "judged by max_lost = 0, as in force; recorded: max_lost = 5" in done.err
+    loose = project / "loose.toml"
+    loose.write_text("[crash.channel]\nmax_lost = 5\n")
+    assert gate(capsys, project, "--budgets", str(loose)).code == 0
     assert gate(capsys, project, "--budgets", str(strict)).code == 1
     strict.write_text("")
     assert gate(capsys, project, "--budgets", str(strict)).code == 7
@@ -224,11 +297,33 @@ def test_a_summary_that_cannot_be_written_changes_no_verdict(
     assert "cannot be written" in done.err
 
 
+@pytest.mark.parametrize("kind", ["a FIFO", "a socket", "a loop", "a link to no folder"])
+def test_a_summary_that_is_no_file_hangs_nothing(
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    summary = project / "summary"
+    if kind == "a FIFO":
+        os.mkfifo(summary)
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind("summary")
+    else:
+        summary.symlink_to("summary" if kind == "a loop" else "no/where")
+    monkeypatch.setattr(files, "READER_WITHIN_S", 0.1)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    record(project, "20260101T000000Z-crash-1")
+    done = gate(capsys, project)
+    assert done.code == 0
+    assert "cannot be written: " in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("nowhere",), "run 'nowhere' does not exist"),
-        (("targets",), "is not the folder of a run"),
         (("-e", "crahs"), "did you mean 'crash'?"),
         (("-e", "crash", "-e", "crash"), "named 2 times"),
         (("-t", "chanel"), "did you mean 'channel'?"),
@@ -237,7 +332,7 @@ def test_a_summary_that_cannot_be_written_changes_no_verdict(
         (("--json", "none/x.json"), "folder none does not exist"),
     ],
 )
-def test_a_wrong_command_line_leaves_no_old_file(
+def test_a_wrong_command_line_is_refused(
     project: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
 ) -> None:
     record(project, "20260101T000000Z-crash-1")
@@ -254,4 +349,16 @@ def test_an_old_junit_file_never_passes_for_new(
     assert gate(capsys, project, folder.name).code == 0
     shutil.rmtree(folder)
     assert typed(capsys, "gate", folder.name).code == 4
-    assert not (project / "results" / "junit.xml").exists()
+    (case,) = cases(project).values()
+    error = case.find("error")
+    assert error is not None
+    assert "did not come to its end" in str(error.get("message"))
+
+
+def test_two_outputs_are_two_files(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (project / "link").symlink_to(project)
+    outputs = ("--junit", str(project / "out"), "--json", str(project / "link" / "out"))
+    done = typed(capsys, "gate", *outputs)
+    assert done.code == 4
+    assert "--junit and --json both name" in done.err
+    assert not (project / "out").exists()

@@ -7,18 +7,24 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from harness.errors import UsageError
-from harness.history import SCHEMA, Filter, History, trends
-from harness.report.history import curve
-from tests.typed import typed
-from tests.unit.recorded_runs import record
+from lossmeter.errors import UsageError
+from lossmeter.judge.again import judge_in_force
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.plan.project import Project
+from lossmeter.record.index import SCHEMA, Filter, History, trends
+from lossmeter.report.history import curve
+from tests.support.recorded_runs import plain_budgets, record
+from tests.support.typed import typed
 
 
 @pytest.fixture
 def history(project: Path) -> History:
-    return History(project / "results" / "history.sqlite", project / "results" / "runs")
+    plain_budgets(project)
+    judge = judge_in_force(Catalogue(Project.of(project)))
+    return History(project / "results" / "history.sqlite", project / "results" / "runs", judge)
 
 
 def folders(history: History, of: Filter | None = None) -> list[str]:
@@ -42,13 +48,27 @@ def test_the_index_follows_the_folders(project: Path, history: History) -> None:
     assert folders(history) == ["20260101T000000Z-crash-1"]
 
 
-def test_a_result_judged_anew_is_read_anew(project: Path, history: History) -> None:
-    folder = record(project, "20260101T000000Z-crash-1")
-    history.refresh()
+def test_an_edited_result_is_not_believed(project: Path, history: History) -> None:
+    folder = record(project, "20260101T000000Z-crash-1", lost=3)
     file = folder / "result.json"
-    file.write_text(file.read_text().replace('"pass"', '"fail"'))
+    file.write_text(file.read_text().replace('"fail"', '"pass"').replace('"lost": 3', '"lost": 0'))
     history.refresh()
-    assert [entry.verdict for entry in history.entries(Filter())] == ["fail"]
+    assert [(e.verdict, e.lost) for e in history.entries(Filter())] == [("fail", 3)]
+
+
+def test_a_run_is_judged_anew_when_it_or_the_budgets_change(
+    project: Path, history: History
+) -> None:
+    folder = record(project, "20260101T000000Z-crash-1", lost=3)
+    history.refresh()
+    np.save(folder / "rows.npy", np.load(folder / "rows.npy")[1:])
+    history.refresh()
+    assert [entry.lost for entry in history.entries(Filter())] == [4]
+    (project / "experiments" / "budgets.toml").write_text("[crash.default]\nmax_lost = 9\n")
+    judge = judge_in_force(Catalogue(Project.of(project)))
+    looser = History(history.file, history.runs, judge, judge.budgets)
+    looser.refresh()
+    assert [entry.verdict for entry in looser.entries(Filter())] == ["pass"]
 
 
 def test_what_was_not_measured_is_not_zero(project: Path, history: History) -> None:
@@ -61,8 +81,8 @@ def test_what_was_not_measured_is_not_zero(project: Path, history: History) -> N
 
 def test_damaged_folders_are_told_and_left_out(project: Path, history: History) -> None:
     record(project, "20260101T000000Z-crash-1")
-    (record(project, "20260102T000000Z-crash-1") / "result.json").write_text("{}")
-    (record(project, "20260103T000000Z-crash-1") / "result.json").unlink()
+    (record(project, "20260102T000000Z-crash-1") / "facts.json").write_bytes(b"\xff{")
+    (record(project, "20260103T000000Z-crash-1") / "facts.json").write_text('{"run_id": 3}')
     (record(project, "20260104T000000Z-crash-1") / "facts.json").unlink()
     (project / "results" / "runs" / "not-a-run").mkdir()
     assert len(history.refresh()) == 4
@@ -125,15 +145,16 @@ def test_a_curve(values: list[float | None], drawn: str) -> None:
 
 
 def test_the_command(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plain_budgets(project)
     assert typed(capsys, "history").code == 5
     record(project, "20260101T000000Z-crash-1", lost=1)
     record(project, "20260102T000000Z-crash-1", lost=5)
-    (record(project, "20260103T000000Z-crash-1") / "result.json").unlink()
+    (record(project, "20260103T000000Z-crash-1") / "facts.json").unlink()
     done = typed(capsys, "history")
     assert done.code == 0
-    assert "▁█ 5 (was 1)" in done.out
+    assert "5 (was 1)           ▁█" in done.out
     assert "crash on channel (local) fail: lost 5 is above the budget of 0" in done.out
-    assert "left out 20260103T000000Z-crash-1: it has no result.json" in done.err
+    assert "damaged: 20260103T000000Z-crash-1: " in done.err
     entries = json.loads(typed(capsys, "history", "--json", "-", "--target", "channel").out)
     assert [entry["lost"] for entry in entries] == [1, 5]
     assert typed(capsys, "history", "--experiment", "control").code == 5

@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from harness.catalogue import Catalogue
-from harness.conduct import Conductor
-from harness.errors import FaultError
-from harness.experiment import PlannedFault, Trigger
-from harness.facts import Facts
-from harness.interrupts import held_back
-from harness.model import AckLevel, Evidence
-from harness.narrator import Silent
-from harness.probe import HealthProbe
-from harness.target import Http
+from lossmeter.errors import FaultError
+from lossmeter.experiment import PlannedFault, Trigger
+from lossmeter.faults._fault import Chosen, Fault, Parameters
+from lossmeter.model import Evidence
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.plan.http import Http
+from lossmeter.record.facts import Facts
+from lossmeter.run.conduct import Conductor
+from lossmeter.run.narrator import Silent
+from lossmeter.run.probe import HealthProbe
+from lossmeter.world.interrupts import WholeStack, abandon, held_back
+from tests.support.conducted import written_facts
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -44,6 +48,35 @@ def test_the_block_is_finished_first(number: signal.Signals) -> None:
         signal.signal(number, before)
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_being_closed_is_closed_whole(first: bool) -> None:
+    """Case 11 of the kill script: servers in containers outlived an interrupt while they ended."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    steps: list[str] = []
+
+    def end(name: str, *, struck: bool) -> None:
+        if struck:
+            os.kill(os.getpid(), signal.SIGINT)
+        steps.append(name)
+
+    def close() -> None:
+        with WholeStack() as stack:
+            stack.callback(end, "servers", struck=not first)
+            stack.callback(end, "target", struck=first)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            close()
+        assert steps == ["target", "servers"]
+        assert signal.getsignal(signal.SIGINT) is interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_what_nobody_handles_is_left_alone() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with held_back():
@@ -65,12 +98,11 @@ def test_other_threads_change_no_handlers() -> None:
     assert seen == [signal.getsignal(signal.SIGINT)]
 
 
-class _Fault:
+class _Fault(Fault[Parameters]):
     """A fault that does nothing but what a test has it do when it is healed."""
 
-    needs: tuple[type, ...] = ()
-
     def __init__(self, healing: Callable[[], None]) -> None:
+        super().__init__(Parameters())
         self._healing = healing
         self.healed = False
 
@@ -83,6 +115,18 @@ class _Fault:
         self._healing()
         self.healed = True
         return []
+
+
+class _Ready(Chosen):
+    """A fault that is built already."""
+
+    def __init__(self, fault: _Fault) -> None:
+        super().__init__(type(fault), fault.asked)
+        object.__setattr__(self, "fault", fault)
+
+    def build(self) -> _Fault:
+        fault: _Fault = self.fault  # type: ignore[attr-defined]
+        return fault
 
 
 def _fail() -> None:
@@ -98,25 +142,17 @@ def conduct(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[Sequence[_Fault]], tuple[Conductor, Facts]]:
     def conducted(faults: Sequence[_Fault]) -> tuple[Conductor, Facts]:
-        waiting = list(faults)
-        monkeypatch.setattr("harness.conduct.build_fault", lambda _: waiting.pop(0))
-        facts = Facts(
-            run_id="r",
-            experiment="e",
-            hypothesis="h",
-            target="t",
-            ack_level=AckLevel.ENQUEUED,
-            runtime="local",
-            seed=1,
-            events_planned=1,
-            rate_per_s=1,
-            exact=False,
-        )
+        waiting = [_Ready(fault) for fault in faults]
+        monkeypatch.setattr("lossmeter.run.conduct.choose", lambda *_: waiting.pop(0))
+        facts = written_facts()
         probe = HealthProbe("http://127.0.0.1:1", Http(), tmp_path / "probe.jsonl")
         target = Catalogue.here().target("channel")
-        conductor = Conductor(object(), probe, facts, Silent(), target=target)  # type: ignore[arg-type]
-        for number in range(len(faults)):
-            conductor.inject(PlannedFault(f"fault-{number}", Trigger()))
+        planned = [
+            PlannedFault(f"fault-{number}", Trigger(load="before"), None)
+            for number in range(len(faults))
+        ]
+        conductor = Conductor(object(), probe, facts, Silent(), planned, target=target)  # type: ignore[arg-type]
+        conductor.inject_before_load()
         return conductor, facts
 
     return conducted
@@ -146,3 +182,21 @@ def test_one_that_cannot_be_healed_does_not_keep_the_others_from_it(
     problems = [record.problem for record in facts.faults]
     assert problems == [None, "not healed: it does not come back"] * 2
     conductor.heal_rest()
+
+
+def test_an_abandoned_thread_does_nothing_after_the_call_that_it_waits_in() -> None:
+    begun, done = threading.Event(), []
+
+    def work() -> None:
+        with suppress(SystemExit):
+            begun.set()
+            time.sleep(0.3)
+            done.append("after")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait()
+    abandon(thread)
+    thread.join(5)
+    assert not thread.is_alive()
+    assert done == []

@@ -2,112 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
+from rich.console import Console
 
-from harness.budget import Budget
-from harness.errors import UsageError
-from harness.facts import Facts, FaultRecord
-from harness.judge import judge_run
-from harness.ledger.collected import Collected
-from harness.ledger.records import PAIR, ROW
-from harness.load.journal import JournalWriter
-from harness.marks import save_marks
-from harness.model import AckLevel, Counts, Evidence, Predicted, Status, Verdict
-from harness.result import Result
-from targets.dispatcher.events import Event
-from targets.dispatcher.stages import FileMarks, Stage
-
-EVENTS = 40
-SECOND = 10**9
-INJECTED, HEALED = 10 * SECOND, 20 * SECOND
-
-
-def a_result(verdict: str) -> Result:
-    return Result(
-        run_id="r",
-        experiment="e",
-        hypothesis="h",
-        target="t",
-        ack_level="enqueued",
-        runtime="local",
-        seed=1,
-        verdict=verdict,
-        reason="",
-        counts=Counts(),
-    )
-
-
-def _evidence(source: str, *, holds: bool = True) -> Evidence:
-    return Evidence(source, "it happened", "seen", holds, INJECTED)
-
-
-def _fault(**changes: object) -> FaultRecord:
-    good: dict[str, object] = {
-        "fault": "sigkill",
-        "condition": "queue_length >= 5",
-        "met_ns": INJECTED,
-        "injected_ns": INJECTED,
-        "healed_ns": HEALED,
-        "evidence": [_evidence("waitpid"), _evidence("health-probe")],
-    }
-    return FaultRecord.model_validate(good | changes)
-
-
-@dataclass
-class Run:
-    """A run that passes, unless something is changed. One event a second."""
-
-    folder: Path
-    facts: dict[str, object] = field(default_factory=dict)
-    sent: int = EVENTS
-    status: Status = Status.ACKED
-    end: bool = True
-    clock_jump_ns: int = 0
-    lag_ns: int = 0
-    rows: list[int] = field(default_factory=lambda: list(range(EVENTS)))
-
-    def judged(self) -> Result:
-        good: dict[str, object] = {
-            "run_id": "r",
-            "experiment": "crash",
-            "hypothesis": "h",
-            "target": "t",
-            "ack_level": AckLevel.ENQUEUED,
-            "runtime": "local",
-            "seed": 1,
-            "events_planned": EVENTS,
-            "rate_per_s": 1.0,
-            "exact": False,
-            "budget": Budget(max_lost=0),
-            "faults": [_fault()],
-            "hashes_measured": True,
-            "positions_measured": True,
-            "times_measured": True,
-            "load_exit_code": 0,
-            "settled": True,
-            "collected": True,
-        }
-        Facts.model_validate(good | self.facts).save(self.folder)
-        self._journal()
-        rows = np.zeros(len(self.rows), ROW)
-        rows["sequence"] = self.rows
-        rows["position"] = np.arange(len(rows))
-        rows["persisted_ns"] = rows["sequence"] * SECOND + SECOND // 2
-        Collected(rows, np.empty(0, PAIR), np.empty(0, PAIR)).save(self.folder)
-        return judge_run(self.folder)
-
-    def _journal(self) -> None:
-        with JournalWriter(self.folder / "journal-0.bin", 0, 1, 1, 0) as journal:
-            for n in range(self.sent):
-                journal.intent(0, n, n * SECOND - self.lag_ns, n * SECOND, 0)
-                journal.outcome(0, n, n * SECOND + SECOND // 4, self.status, 202)
-            if self.end:
-                journal.end(EVENTS * SECOND, self.clock_jump_ns)
+from lossmeter.errors import UsageError
+from lossmeter.judge.verdict import judge_facts, judge_run
+from lossmeter.model import Expected, Predicted, Status, Verdict
+from lossmeter.plan.budget import Budget
+from lossmeter.record.arrays import UNDATED
+from lossmeter.record.facts import Facts, FaultRecord
+from lossmeter.record.marks import save_marks
+from lossmeter.record.result import Result
+from lossmeter.report.github import step_summary
+from lossmeter.report.table import result_table
+from lossmeter_dispatcher.events import Event
+from lossmeter_dispatcher.stages import FileMarks, Stage
+from tests.support.judged_runs import (
+    EVENTS,
+    INJECTED,
+    SECOND,
+    Run,
+    a_fault,
+    some_evidence,
+)
 
 
 @pytest.fixture
@@ -134,20 +56,20 @@ def test_a_lossy_run_fails(a_run: Run) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"faults": [_fault(evidence=[_evidence("waitpid")])]}, "1 independent sources"),
+        ({"faults": [a_fault(evidence=[some_evidence("waitpid")])]}, "1 independent source,"),
         (
-            {"faults": [_fault(evidence=[_evidence("waitpid"), _evidence("waitpid")])]},
-            "1 independent sources",
+            {"faults": [a_fault(evidence=[some_evidence("waitpid"), some_evidence("waitpid")])]},
+            "1 independent source,",
         ),
-        ({"faults": [_fault(evidence=[])]}, "0 independent sources"),
+        ({"faults": [a_fault(evidence=[])]}, "0 independent sources"),
         (
             {
                 "faults": [
-                    _fault(
+                    a_fault(
                         evidence=[
-                            _evidence("waitpid"),
-                            _evidence("health-probe"),
-                            _evidence("process-table", holds=False),
+                            some_evidence("waitpid"),
+                            some_evidence("health-probe"),
+                            some_evidence("process-table", holds=False),
                         ]
                     )
                 ]
@@ -155,12 +77,12 @@ def test_a_lossy_run_fails(a_run: Run) -> None:
             "evidence against fault sigkill",
         ),
         (
-            {"faults": [_fault(injected_ns=None, problem="never full")]},
+            {"faults": [a_fault(injected_ns=None, problem="never full")]},
             "never injected: never full",
         ),
-        ({"faults": [_fault(healed_ns=None)]}, "was never healed"),
+        ({"faults": [a_fault(healed_ns=None)]}, "was never healed"),
         (
-            {"faults": [_fault(injected_ns=SECOND + 1, healed_ns=SECOND + 2)]},
+            {"faults": [a_fault(injected_ns=SECOND + 1, healed_ns=SECOND + 2)]},
             "no load while fault sigkill held",
         ),
         ({"settled": False, "settled_how": "rows still arrive"}, "rows still arrive"),
@@ -169,6 +91,7 @@ def test_a_lossy_run_fails(a_run: Run) -> None:
         ({"budget": None}, "no budget"),
         ({"clock_jump_s": 0.051}, "the clock of this machine jumped by 0.051 s"),
         ({"probe_gap_s": 0.51}, "kept from looking for 0.51 s"),
+        ({"doubts": ["somebody else gave Toxiproxy commands"]}, "somebody else gave Toxiproxy"),
         ({"budget": Budget(max_lost=0, recovery_s_max=9), "faults": []}, "recovery was never seen"),
     ],
 )
@@ -205,6 +128,16 @@ def test_a_load_that_lags_is_inconclusive(a_run: Run) -> None:
     assert "lagged behind its schedule by 501 ms (p99), more than 500 ms" in result.reason
 
 
+# As of a column of fractions, of which none is a whole number; or of one NULL.
+@pytest.mark.parametrize("unplaced", [range(40), (7,)])
+def test_positions_that_are_no_numbers_tell_no_order(a_run: Run, unplaced: Sequence[int]) -> None:
+    a_run.facts["budget"] = Budget(max_lost=0, max_reordered=0)
+    a_run.positions = dict.fromkeys(unplaced, -1)
+    result = a_run.judged()
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert result.reason == "max_reordered is set, and reordered was never measured"
+
+
 def test_bounds_that_are_kept_are_no_doubt(a_run: Run) -> None:
     a_run.facts = {"clock_jump_s": 0.05, "probe_gap_s": 0.5}
     a_run.lag_ns, a_run.clock_jump_ns = 499_000_000, 50_000_000
@@ -226,9 +159,7 @@ def test_each_loss_has_its_stage_and_its_time(a_run: Run) -> None:
     assert result.stages == {"queued": 7}
     assert result.lost_when == {"acked before the fault": 4, "sent after the fault": 3}
     assert (result.lost_where.prefix, result.lost_where.suffix) == (4, 3)
-    saved = np.load(a_run.folder / "stages.npy")
-    assert saved["sequence"].tolist() == [0, 1, 2, 3, 37, 38, 39]
-    assert set(saved["stage"]) == {"queued"}
+    assert not (a_run.folder / "stages.npy").exists(), "judging writes nothing"
 
 
 def test_a_loss_without_a_stage_is_an_error_of_the_instrument(a_run: Run) -> None:
@@ -256,11 +187,168 @@ def test_the_cost_of_the_self_proof_is_recorded(a_run: Run) -> None:
     assert result.timings_s == spent
 
 
+def test_judging_only_reads(a_run: Run) -> None:
+    a_run.rows, a_run.facts = list(range(4, 37)), {"stages_marked": True}
+    _mark(a_run.folder, [0, 1, 2, 3, 37, 38, 39], Stage.QUEUED)
+    a_run.save()
+    before = {path: path.stat().st_mtime_ns for path in a_run.folder.rglob("*")}
+    assert judge_run(a_run.folder).counts.lost == 7
+    assert {path: path.stat().st_mtime_ns for path in a_run.folder.rglob("*")} == before
+
+
+def test_evidence_names_its_fault_and_when_that_struck(a_run: Run) -> None:
+    later = a_fault(fault="oom", struck_ns=INJECTED + SECOND)
+    a_run.facts = {"faults": [a_fault(), later]}
+    shown = [(e.fault, e.struck_ns, e.source) for e in a_run.judged().evidence]
+    assert shown == [
+        *(("sigkill", INJECTED, source) for source in ("waitpid", "health-probe")),
+        *(("oom", INJECTED + SECOND, source) for source in ("waitpid", "health-probe")),
+    ]
+
+
+def _recovery_s(a_run: Run, gaps: list[tuple[int, int]], *faults: FaultRecord) -> float | None:
+    """Return the recovery of a run whose rows came late: each from the gap's begin at its end."""
+    for begin, end in gaps:
+        a_run.shifted_ns |= {n: (end - n) * SECOND for n in range(begin, end)}
+    a_run.facts = {"faults": list(faults), "budget": Budget(max_lost=0, recovery_s_max=30)}
+    result = a_run.judged()
+    assert result.verdict is Verdict.PASS, result.reason
+    return result.recovery_s
+
+
+def test_recovery_is_measured_after_a_fault_that_came_at_its_time(a_run: Run) -> None:
+    timed = a_fault(condition=None, met_ns=None)
+    assert _recovery_s(a_run, [(10, 18)], timed) == 8
+
+
+def test_of_several_faults_the_longest_recovery_counts(a_run: Run) -> None:
+    first = a_fault(injected_ns=5 * SECOND, healed_ns=8 * SECOND, condition=None)
+    last = a_fault(injected_ns=20 * SECOND, healed_ns=21 * SECOND)
+    assert _recovery_s(a_run, [(5, 9), (20, 32)], last, first) == 12
+
+
+def test_a_fault_from_before_the_load_counts_from_its_begin(a_run: Run) -> None:
+    early = a_fault(injected_ns=-60 * SECOND, healed_ns=30 * SECOND)
+    assert _recovery_s(a_run, [(0, 7)], early) == 7
+
+
+def test_faults_that_overlap_recover_together(a_run: Run) -> None:
+    outer = a_fault(injected_ns=10 * SECOND, healed_ns=30 * SECOND)
+    inner = a_fault(injected_ns=20 * SECOND, healed_ns=21 * SECOND)
+    assert _recovery_s(a_run, [(20, 25)], outer, inner) == 15
+
+
+HOUR = 3600 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("shifted_ns", "why"),
+    [
+        (
+            dict.fromkeys(range(30), SECOND // 2 - HOUR),
+            "30 of 40 rows dated before the event",
+        ),
+        ({7: UNDATED}, "1 of 40 rows without a time, or with an infinite one"),
+        ({7: HOUR}, "1 of 40 rows dated after the collection, by up to 3567.000 s"),
+        ({7: -(2**62)}, "1 of 40 rows dated before the event was sent"),
+        ({7: 2**62}, "1 of 40 rows dated after the collection"),
+        ({7: -11_000_000}, "1 of 40 rows dated before the event was sent, by up to 0.011 s"),
+    ],
+)
+def test_times_of_rows_that_cannot_be_true_are_not_measured(
+    a_run: Run, shifted_ns: dict[int, int], why: str
+) -> None:
+    a_run.shifted_ns = shifted_ns
+    a_run.facts = {
+        "collected_ns": 40 * SECOND,
+        "budget": Budget(max_lost=0, recovery_s_max=9),
+        "predicted": Predicted(
+            figures=(Expected("held_per_s", 1, 9, ""), Expected("throughput_per_s", 1, 9, ""))
+        ),
+    }
+    result = a_run.judged()
+    assert why in result.times_problem
+    assert result.recovery_s is None
+    assert result.load is not None
+    assert result.load.persisted_per_s is None
+    assert [each.measured for each in result.comparisons] == [None, None]
+    assert result.verdict is Verdict.INCONCLUSIVE
+    unseen = "recovery_s_max is set, and recovery was never seen"
+    assert result.reason == f"{unseen}: {result.times_problem}"
+    facts = Facts.load(a_run.folder).model_copy(update={"budget": Budget(max_lost=0)})
+    assert judge_facts(a_run.folder, facts).verdict is Verdict.PASS, "no bound rests on times"
+
+
+def test_what_a_clock_can_be_off_is_no_problem(a_run: Run) -> None:
+    a_run.shifted_ns = {7: -10_000_000, 39: SECOND + 10_000_000}
+    a_run.facts = {"collected_ns": 40 * SECOND}
+    result = a_run.judged()
+    assert (result.times_problem, result.recovery_s) == ("", 0)
+
+
+def test_rows_without_times_say_nothing_of_recovery(a_run: Run) -> None:
+    a_run.facts = {"times_measured": False, "budget": Budget(max_lost=0, recovery_s_max=9)}
+    result = a_run.judged()
+    assert (result.verdict, result.recovery_s) == (Verdict.INCONCLUSIVE, None)
+    assert "the target's rows bear no times" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("where", "also"),
+    [("dead", "dead-lettered 40 is above"), ("pending", "pending 40 is above")],
+)
+def test_a_run_that_delivers_nothing_is_no_pass(a_run: Run, where: str, also: str) -> None:
+    a_run.rows = []
+    setattr(a_run, where, [(0, n) for n in range(EVENTS)])
+    result = a_run.judged()
+    assert (result.verdict, result.counts.lost) == (Verdict.FAIL, 0)
+    assert also in result.reason
+
+
+@pytest.mark.parametrize("where", ["dead", "pending"])
+@pytest.mark.parametrize(
+    "ident", [(2**32, 5), (0, 5 + 2**40), (0, 5 + 2**32), (-1, 5), (-(2**63), 5), (2**63 - 1, 5)]
+)
+def test_a_letter_that_nobody_minted_covers_no_loss(
+    a_run: Run, where: str, ident: tuple[int, int]
+) -> None:
+    a_run.rows = [n for n in range(EVENTS) if n != 5]
+    setattr(a_run, where, [ident])
+    result = a_run.judged()
+    assert (result.verdict, result.counts.lost) == (Verdict.FAIL, 1)
+    assert (result.counts.foreign, result.counts.dead_lettered, result.counts.pending) == (1, 0, 0)
+
+
+def test_a_violation_is_a_fail_whatever_else_is_unknown(a_run: Run) -> None:
+    a_run.status = Status.REFUSED
+    a_run.facts = {"budget": Budget(max_lost=0, min_acked=30), "settled": False}
+    result = a_run.judged()
+    assert result.verdict is Verdict.FAIL
+    assert result.breaches[0] == "40 refused events were persisted"
+    assert any("min_acked is 30" in reason for reason in result.breaches)
+    assert any("reads never settled" in reason for reason in result.breaches)
+
+
+def test_what_looks_like_a_violation_may_be_a_gap_of_the_journals(a_run: Run) -> None:
+    a_run.sent, a_run.end = 30, False
+    result = a_run.judged()
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert "ended early" in result.breaches[0]
+    assert "10 rows were persisted that nobody sent" in result.breaches
+
+
 def test_nothing_acked_is_inconclusive(a_run: Run) -> None:
     a_run.status, a_run.rows = Status.REFUSED, []
     result = a_run.judged()
     assert result.verdict is Verdict.INCONCLUSIVE
-    assert "nothing was acked" in result.reason
+    assert "nothing was acked, so nothing could be lost (40 × HTTP 202)" in result.reason
+    assert result.not_acks == "40 × HTTP 202"
+
+
+def test_answers_that_leave_events_unresolved_are_named(a_run: Run) -> None:
+    a_run.status, a_run.rows = Status.UNKNOWN, list(range(EVENTS - 5))
+    a_run.facts["budget"] = Budget(max_lost=0, max_unresolved=0)
+    assert "40 × HTTP 202" in a_run.judged().reason
 
 
 def test_nothing_sent_is_inconclusive(a_run: Run) -> None:
@@ -283,6 +371,19 @@ def test_a_failure_of_the_instrument_is_an_error(
     result = a_run.judged()
     assert result.verdict is Verdict.ERROR
     assert said in result.reason
+
+
+def test_an_error_names_each_fault_that_could_not_be_healed(a_run: Run) -> None:
+    """One ended the run, and the others may have left as much behind."""
+    faults = [
+        a_fault(fault=name, healed_ns=None, problem=f"not healed: {name} does not answer")
+        for name in ("latency", "pause")
+    ]
+    a_run.facts = {"faults": [*faults, a_fault()], "problem": "pause does not answer"}
+    assert a_run.judged().breaches == [
+        "pause does not answer",
+        "fault latency was not healed: latency does not answer",
+    ]
 
 
 def test_without_rows_nothing_is_called_lost(a_run: Run) -> None:
@@ -314,10 +415,11 @@ def test_the_result_file_has_the_documented_fields(a_run: Run) -> None:
         assert name in read
     assert list(read["counts"]) == [
         *("sent", "acked", "refused", "unknown", "delivered", "lost", "dead_lettered"),
-        *("pending", "recovered", "unresolved", "resurrected", "unexpected"),
-        *("duplicated", "corrupted", "reordered"),
+        *("pending", "stranded", "late", "recovered", "unresolved", "resurrected", "unexpected"),
+        *("duplicated", "corrupted", "reordered", "foreign"),
     ]
-    assert Result.load_from(a_run.folder) == result
+    read["schema_version"] = read.pop("schema")
+    assert Result.model_validate(read) == result
 
 
 def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path: Path) -> None:
@@ -326,3 +428,59 @@ def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "facts.json").write_text("{}")
     with pytest.raises(UsageError, match="is damaged"):
         judge_run(tmp_path)
+
+
+def _under(a_run: Run, budget: Budget) -> Result:
+    facts = Facts.load(a_run.folder).model_copy(update={"budget": budget})
+    return judge_facts(a_run.folder, facts)
+
+
+ASKED = {"redelivered_after_s": 12.0, "stranded_measured": True}
+
+
+def test_what_the_broker_holds_without_an_owner_fails_unless_it_is_allowed(a_run: Run) -> None:
+    a_run.rows, a_run.stranded, a_run.facts = list(range(EVENTS - 2)), [(0, 38), (0, 39)], ASKED
+    result = a_run.judged()
+    assert (result.counts.stranded, result.counts.lost) == (2, 0)
+    assert result.verdict is Verdict.FAIL
+    assert result.reason == "stranded 2 is above the budget of 0"
+    result = _under(a_run, Budget(max_lost=0, max_stranded=2))
+    assert result.verdict is Verdict.PASS
+    assert result.reason == "within budget: 0 of 40 acked events lost, 0 duplicated, 2 stranded"
+    assert "stranded: 3 planted, 3 found" in result.self_proof
+
+
+def test_what_came_only_by_redelivery_is_late_and_how_late_is_told(a_run: Run) -> None:
+    # Struck at 10 s, given again after 12 s: those acked at 3.25 and at 9.25 s are late.
+    a_run.shifted_ns = {3: 20 * SECOND, 9: 13 * SECOND, 8: 10 * SECOND}
+    a_run.facts = ASKED
+    result = a_run.judged()
+    assert (result.counts.late, result.counts.delivered, result.late_by_s) == (2, EVENTS, 19.75)
+    assert result.verdict is Verdict.PASS
+    assert "2 delivered late, up to 19.8 s after the ack" in result.reason
+    assert "late: 3 planted, 3 found" in result.self_proof
+    text = io.StringIO()
+    Console(file=text, width=200).print(result_table([result]))
+    assert "2 (by 19.8 s)" in text.getvalue()
+    result = _under(a_run, Budget(max_lost=0, max_late=1))
+    assert result.reason.startswith(
+        "delivered late 2 is above the budget of 1 (up to 19.8 s after the ack)"
+    )
+
+
+def test_late_is_not_claimed_where_the_times_of_rows_cannot_be_true(a_run: Run) -> None:
+    a_run.shifted_ns = {3: 20 * SECOND, 5: -9 * SECOND}
+    a_run.facts = ASKED | {"budget": Budget(max_lost=0, max_late=9)}
+    result = a_run.judged()
+    assert result.counts.late == 0
+    assert "max_late is set, and late was never measured" in result.reason
+
+
+def test_a_pipeline_is_told_of_what_was_asked_for_only(a_run: Run) -> None:
+    assert "stranded" not in step_summary([a_run.judged()])
+    a_run.folder = a_run.folder / "asked"
+    a_run.folder.mkdir()
+    a_run.rows, a_run.stranded, a_run.facts = list(range(EVENTS - 1)), [(0, 39)], ASKED
+    summary = step_summary([a_run.judged()])
+    assert "| acked | lost | unresolved | stranded | late | recovery |" in summary
+    assert "| 40 | 0 | 0 | 1 | 0 |" in summary

@@ -9,26 +9,27 @@ from pathlib import Path
 
 import pytest
 
-from harness.catalogue import Catalogue
-from harness.ownership import Owner
-from harness.run import _graces
-from harness.runtimes import _kube_access as access
-from harness.runtimes import _kube_manifests as manifests
-from harness.runtimes._kube_images import full_name
-from harness.runtimes._kube_manifests import Blueprint
-from harness.runtimes._kube_pods import address_of, is_ready, wall_ns
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.plan.http import Http
+from lossmeter.run.set_up import graces
+from lossmeter.world.ownership import Owner
+from lossmeter.world.runtimes import _kube_access as access
+from lossmeter.world.runtimes import _kube_manifests as manifests
+from lossmeter.world.runtimes._kube_images import full_name
+from lossmeter.world.runtimes._kube_manifests import Blueprint
+from lossmeter.world.runtimes._kube_pods import address_of, is_ready, wall_ns
 
 PRINT = Blueprint(
     part="target",
     image="docker.io/lossmeter/dispatcher:1",
     ports=[8080],
     environment={"URL": "postgresql://u:secret@10.0.0.1/db", "NAME": "d-$(LOSSMETER_POD)"},
-    arguments=["python3", "-m", "targets.dispatcher"],
+    arguments=["python3", "-m", "lossmeter_dispatcher"],
     replicas=2,
     grace_s=60,
     pre_stop_s=5,
     memory_mib=256,
-    ready=("/readyz", 8080),
+    ready=(Http(ready="/readyz"), 8080),
 )
 
 
@@ -55,6 +56,7 @@ def test_a_dispatcher_is_a_deployment_with_replicas_grace_pre_stop_probe_and_lim
     assert container(PRINT)["readinessProbe"]["httpGet"] == {  # type: ignore[index]
         "path": "/readyz",
         "port": 8080,
+        "scheme": "HTTP",
     }
     assert container(PRINT)["resources"]["limits"] == {"memory": "256Mi"}  # type: ignore[index]
 
@@ -70,7 +72,7 @@ def test_a_pod_is_given_the_pre_stop_of_a_rollout_but_not_that_of_a_stop_which_w
 ):
     def asked(experiment: str, variant: str) -> dict[str, float]:
         variants = {each.name: each for each in Catalogue.here().experiment(experiment).variants}
-        return _graces(variants[variant])
+        return graces(variants[variant])
 
     assert asked("drain", "kubelet") == {"grace_s": 55, "pre_stop_s": 0}
     assert asked("grace", "30s-pre5-drain") == {"grace_s": 30, "pre_stop_s": 5}
@@ -104,8 +106,8 @@ def test_passwords_are_kept_in_a_secret_and_nowhere_else() -> None:
 def test_nothing_but_the_pods_own_name_is_replaced_in_what_a_target_file_says() -> None:
     odd = Blueprint("target", "i", [1], {"A": "$(HOME) $(LOSSMETER_POD)"}, arguments=["$(HOME)"])
 
-    told = {each["name"]: each.get("value") for each in container(odd)["env"]}  # type: ignore[attr-defined]
-    assert told["A"] == "$$(HOME) $(LOSSMETER_POD)"
+    reported = {each["name"]: each.get("value") for each in container(odd)["env"]}  # type: ignore[attr-defined]
+    assert reported["A"] == "$$(HOME) $(LOSSMETER_POD)"
     assert container(odd)["args"] == ["$$(HOME)"]
 
 
@@ -254,4 +256,4 @@ def test_the_kubeconfig_of_other_tools_is_never_taken_by_itself(
     monkeypatch.setenv("LOSSMETER_CACHE", str(tmp_path / "cache"))
 
     assert access.config_file() == tmp_path / "cache" / "kubernetes-cluster" / "kubeconfig"
-    assert "make kubernetes" in str(access.unavailable())
+    assert "lossmeter.world.install.kubernetes" in str(access.unavailable())

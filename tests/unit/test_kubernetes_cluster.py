@@ -7,16 +7,18 @@ import os
 import shutil
 import sys
 import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
-from harness.errors import UnavailableError
-from harness.kubernetes_cluster import machine, pause_image, programs, traces
-from harness.kubernetes_cluster.__main__ import main
-from harness.kubernetes_cluster.configuration import Layout, Part, Ports
-from harness.kubernetes_cluster.processes import Processes
-from harness.runtimes import _kube_access as access
+from lossmeter.errors import UnavailableError
+from lossmeter.world.install.kubernetes import machine, pause_image, programs, traces
+from lossmeter.world.install.kubernetes.__main__ import main
+from lossmeter.world.install.kubernetes.configuration import ClusterPart, Layout, Ports
+from lossmeter.world.install.kubernetes.processes import Processes
+from lossmeter.world.runtimes import _kube_access as access
 
 PORTS = Ports(20001, 20002, 20003, 20004, 20005, 20006)
 
@@ -24,46 +26,65 @@ PORTS = Ports(20001, 20002, 20003, 20004, 20005, 20006)
 @pytest.fixture
 def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     monkeypatch.setenv("LOSSMETER_CACHE", str(tmp_path))
-    folder = access.own_folder()
+    return _laid(access.own_folder())
+
+
+def _laid(folder: Path) -> Layout:
     (folder / "certificates").mkdir(parents=True)
     for name in ("ca.crt", "admin.crt", "admin.key"):
         (folder / "certificates" / name).write_text(name, encoding="ascii")
-    laid = Layout(folder, Path("/usr/lib/cni"), tmp_path / "programs", PORTS)
+    laid = Layout(folder, Path("/usr/lib/cni"), Path("/programs"), PORTS)
     laid.write()
     return laid
 
 
-def flags(part: Part) -> dict[str, str]:
+def flags(part: ClusterPart) -> dict[str, str]:
     return dict(word.removeprefix("--").split("=", 1) for word in part.command[2:])
 
 
 def test_everything_that_listens_does_so_on_this_machine_only(layout: Layout) -> None:
-    api, store = flags(layout.api()), flags(layout.store())
+    api, store = flags(layout.part("kube-apiserver")), flags(layout.part("etcd"))
     assert api["bind-address"] == "127.0.0.1"
     assert store["listen-client-urls"] == "https://127.0.0.1:20002"
     assert store["listen-peer-urls"] == "https://127.0.0.1:20003"
-    proxy = json.loads((layout.folder / "kube-proxy.json").read_text())
+    proxy = yaml.safe_load((layout.folder / "kube-proxy.yaml").read_text())
     assert proxy["nodePortAddresses"] == ["127.0.0.1/32"]
     assert proxy["metricsBindAddress"].startswith("127.0.0.1:")
-    others = {part.name: flags(part) for part in layout.rest()}
     for name in ("kube-controller-manager", "kube-scheduler"):
-        assert others[name]["secure-port"] == "0"
+        assert flags(layout.part(name))["secure-port"] == "0"
+
+
+def test_folders_of_any_name_stay_what_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / 'an "odd" <näme> \\ of: a #folder'
+    monkeypatch.setenv("LOSSMETER_CACHE", str(odd))
+    layout = _laid(access.own_folder())
+    kubelet = yaml.safe_load((layout.folder / "kubelet.yaml").read_text())
+    engine = tomllib.loads((layout.folder / "containerd.toml").read_text())
+    network = json.loads((layout.folder / "cni" / "10-lossmeter.conflist").read_text())
+    assert kubelet["podLogsDir"] == str(layout.folder / "pods")
+    assert engine["root"] == str(layout.folder / "containerd")
+    assert network["plugins"][0]["ipam"]["dataDir"] == str(layout.folder / "addresses")
+    assert flags(layout.part("etcd"))["data-dir"] == str(layout.folder / "etcd")
 
 
 def test_nobody_without_a_certificate_is_let_in(layout: Layout) -> None:
-    assert flags(layout.api())["anonymous-auth"] == "false"
-    assert flags(layout.store())["client-cert-auth"] == "true"
-    assert flags(layout.store())["peer-client-cert-auth"] == "true"
-    kubelet = json.loads((layout.folder / "kubelet.json").read_text())
+    assert flags(layout.part("kube-apiserver"))["anonymous-auth"] == "false"
+    assert flags(layout.part("etcd"))["client-cert-auth"] == "true"
+    assert flags(layout.part("etcd"))["peer-client-cert-auth"] == "true"
+    kubelet = yaml.safe_load((layout.folder / "kubelet.yaml").read_text())
     assert kubelet["authentication"]["anonymous"] == {"enabled": False}
     assert kubelet["readOnlyPort"] == 0
     assert access.own_config().stat().st_mode & 0o077 == 0
 
 
 def test_ports_of_nodes_are_none_that_others_are_given(layout: Layout) -> None:
-    from harness import ports
+    from lossmeter.world import ports
 
-    first, last = map(int, flags(layout.api())["service-node-port-range"].split("-"))
+    first, last = map(
+        int, flags(layout.part("kube-apiserver"))["service-node-port-range"].split("-")
+    )
     assert first >= ports._RANGE.stop
     outgoing = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()
     assert last < int(outgoing[0])
@@ -77,7 +98,7 @@ def test_the_version_and_the_build_are_those_of_the_lock() -> None:
 
 
 def test_a_change_of_a_source_is_another_build(tmp_path: Path) -> None:
-    from harness.go_modules import GoModules
+    from lossmeter.world.install.go_modules import GoModules
 
     shutil.copytree(programs.MODULES.folder, tmp_path / "build")
     copied = GoModules("copied", tmp_path / "build")
@@ -145,7 +166,7 @@ def test_where_nothing_runs_there_is_nothing_to_take_down(
 ) -> None:
     monkeypatch.setenv("LOSSMETER_CACHE", str(tmp_path))
     assert main(["--down"]) == 0
-    assert "no cluster is here" in capsys.readouterr().err
+    assert "no cluster of this installation is here" in capsys.readouterr().err
 
 
 def test_an_unknown_word_starts_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -159,7 +180,7 @@ def test_an_unknown_word_starts_nothing(capsys: pytest.CaptureFixture[str]) -> N
 def test_only_the_process_that_was_started_is_ended(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     processes = Processes(tmp_path)
-    processes.start(Part("sleeper", ("sleep", "60")), dict(os.environ))
+    processes.start(ClusterPart("sleeper", ("sleep", "60")), dict(os.environ))
     pid, ticks = json.loads((tmp_path / "started.json").read_text())["sleeper"]
     assert processes.running() == ["sleeper"]
 

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from targets.dispatcher.line import Line
-from targets.dispatcher.queues.protocol import QueueFullError
+from lossmeter_dispatcher.line import Line
+from lossmeter_dispatcher.queues.protocol import QueueFullError
 
 
 class Server:

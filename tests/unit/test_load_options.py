@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.catalogue import Catalogue, Cell, cells, with_load_processes
-from harness.errors import UsageError
-from harness.model import Address
+from lossmeter.errors import UsageError
+from lossmeter.model import Address
+from lossmeter.plan.asked import with_load_processes
+from lossmeter.plan.catalogue import Catalogue, Cell, cells
 
 HERE, ELSEWHERE = Address("127.0.0.1", 5557), Address("10.0.0.1", 5557)
 

@@ -8,52 +8,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from rich.console import Console
 
-from harness.budget import Budget
-from harness.errors import UsageError
-from harness.model import Predicted
-from harness.report import backends
-from harness.report.capacities_markdown import save_capacities_page
-from harness.report.capacity import Capacity, read_capacities
-from harness.report.matrix import BY_KEY, cell_text, cells_frame, records, runs_frame
-from harness.report.matrix_markdown import matrix_markdown
-from harness.report.matrix_page import matrix_page
-from harness.report.matrix_table import matrix_table
-from harness.report.predicted_markdown import predicted_table
-from harness.report.recorded import JudgedRun, check_comparable, check_repeats, read_judged
-from harness.report.reference import Making, reference
-from harness.result import Comparison
-from tests.unit.run_folders import Written
-from tests.unit.test_page import MARKUP, Seen
-
-
-class Runs:
-    """Writes runs into a folder, each with a name of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.number = 0
-
-    def one(self, **changes: object) -> JudgedRun:
-        self.number += 1
-        folder = self.folder / f"2026112{self.number:04}-run"
-        return read_judged(Written(folder, **changes).save())  # type: ignore[arg-type]
-
-    def repeats(self, losses: Sequence[int], **changes: object) -> list[JudgedRun]:
-        return [self.one(lost=lost, seed=n, **changes) for n, lost in enumerate(losses)]
-
-    def tier(self, target: str, rate_per_s: float, **changes: object) -> JudgedRun:
-        return self.one(
-            experiment=f"rates-{rate_per_s:g}",
-            target=target,
-            rate_per_s=rate_per_s,
-            events=500,
-            fault=False,
-            **changes,
-        )
+from lossmeter.errors import UsageError
+from lossmeter.model import Predicted
+from lossmeter.plan.budget import Budget
+from lossmeter.record.result import Comparison
+from lossmeter.report import backends
+from lossmeter.report.capacities_markdown import save_capacities_page
+from lossmeter.report.capacity import RecordedCapacity, read_capacities
+from lossmeter.report.changes_markdown import MARKER, changes_markdown
+from lossmeter.report.matrix import BY_KEY, cell_text, records
+from lossmeter.report.matrix_markdown import matrix_markdown
+from lossmeter.report.matrix_table import matrix_table
+from lossmeter.report.matrix_view import matrix_page
+from lossmeter.report.predicted_markdown import predicted_table
+from lossmeter.report.recorded import JudgedRun, check_comparable, check_repeats
+from lossmeter.report.reference import Making, reference
+from tests.support.matrix_runs import Runs, frame
+from tests.support.pages import MARKUP, Seen, squeezed
 
 
 @pytest.fixture
@@ -63,10 +37,6 @@ def runs(tmp_path: Path) -> Runs:
 
 def cells(now: Sequence[JudgedRun], before: Sequence[JudgedRun] = ()) -> list[dict[str, object]]:
     return records(frame(now, before))
-
-
-def frame(now: Sequence[JudgedRun], before: Sequence[JudgedRun] = ()) -> pd.DataFrame:
-    return cells_frame(runs_frame(now), runs_frame(before) if before else None)
 
 
 def test_repeats_share_a_cell_with_median_and_range(runs: Runs) -> None:
@@ -93,7 +63,7 @@ def test_the_gravest_verdict_stands_for_the_cell(runs: Runs) -> None:
 def test_runtimes_are_cells_of_their_own(runs: Runs) -> None:
     shown = frame([runs.one(), runs.one(runtime="docker")])
     assert len(shown) == 2
-    assert "channel (docker)" in matrix_markdown(shown).replace("\\", "")
+    assert "channel (docker)" in matrix_markdown(shown)
 
 
 def test_a_baseline_marks_better_worse_and_noise(runs: Runs) -> None:
@@ -153,7 +123,7 @@ def test_markup_in_names_stays_text_everywhere(runs: Runs) -> None:
     assert "script" not in seen.tags
     assert name in seen.text
     console = Console(width=400, record=True, file=io.StringIO())
-    console.print(matrix_table(frame(now), 400))
+    console.print(matrix_table(frame(now)))
     assert "[red]" in console.export_text()
     for line in matrix_markdown(frame(now)).splitlines():
         if line.startswith("| "):
@@ -177,8 +147,8 @@ def test_the_page_says_what_suits_and_shows_each_cell(runs: Runs) -> None:
     assert any(value.startswith("--h:0.5") for value in seen.values("style"))
 
 
-def _capacity(target: str, rate_per_s: float) -> Capacity:
-    return Capacity(target=target, runtime="local", sustained_per_s=rate_per_s)
+def _capacity(target: str, rate_per_s: float) -> RecordedCapacity:
+    return RecordedCapacity(target=target, runtime="local", sustained_per_s=rate_per_s)
 
 
 # Which backend suits which rate.
@@ -215,8 +185,8 @@ def test_a_rate_is_not_kept_by_who_refuses_is_late_or_fails(runs: Runs) -> None:
     assert why["d"] == "inconclusive"
     (advice,) = backends.advise(frame(now))
     assert advice.suits is None
-    told = backends.sustained(frame(now), {})
-    assert set(told.values()) == {"below 100/s"}
+    reported = backends.sustained(frame(now), {})
+    assert set(reported.values()) == {"below 100/s"}
 
 
 def test_the_highest_rate_sustained_is_in_every_format(runs: Runs) -> None:
@@ -230,17 +200,28 @@ def test_the_highest_rate_sustained_is_in_every_format(runs: Runs) -> None:
     said = {"channel": "at least 100/s", "slow": "below 100/s", "redis": "1,234/s"}
     assert by_target["sustained"].to_dict() == {**said, "untried": "unknown"}
     console = Console(file=io.StringIO(), width=200)
-    console.print(matrix_table(cells, 200))
+    console.print(matrix_table(cells))
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()
     assert "sustained: channel at least 100/s, slow below 100/s, redis 1,234/s\n" in shown
-    assert "| redis | 1,234/s |" in matrix_markdown(cells)
+    assert "| redis | 1,234/s |" in squeezed(matrix_markdown(cells))
 
 
 def test_faults_that_not_all_met_decide_nothing(runs: Runs) -> None:
     now = [runs.one(lost=90), runs.tier("channel", 100), runs.tier("redis", 100)]
     now.append(runs.one(target="redis", budget=None))
     assert backends.worst_losses(frame(now)) == {}
+
+
+def test_what_all_lose_alike_tells_none_from_another(runs: Runs) -> None:
+    now = [runs.tier("channel", 100), runs.tier("redis", 100)]
+    now += [
+        runs.one(experiment="db-down", target=t, lost=n)
+        for t, n in (("channel", 40), ("redis", 41))
+    ]
+    assert backends.worst_losses(frame(now)) == {}
+    now += [runs.one(lost=90), runs.one(target="redis")]
+    assert backends.worst_losses(frame(now)) == {"channel": 90, "redis": 0}
 
 
 def test_who_was_not_tried_at_any_rate_spares_nobody(runs: Runs) -> None:
@@ -265,7 +246,7 @@ def test_capacities_are_read_from_where_they_are_saved(tmp_path: Path) -> None:
         '{"target": "redis", "runtime": "local", "sustained_per_s": 800.0, "like": "rates"}'
     )
     assert read_capacities(tmp_path)["redis", "local"].sustained_per_s == 800
-    page = save_capacities_page(folder).read_text()
+    page = squeezed(save_capacities_page(folder).read_text())
     assert page.index("| redis | local | rates | 800/s |") < page.index(
         "| redis | local | its own | 90.0/s |"
     )
@@ -286,12 +267,30 @@ def test_each_run_has_its_prediction_beside_it_and_a_mark_where_it_missed(runs: 
         reason="",
         holds=False,
     )
-    told = {"predicted": Predicted(lost=25, lost_tolerance=10), "difference": -5}
-    result = run.result.model_copy(update=told | {"comparisons": [held]})
-    line = predicted_table([replace(run, result=result)]).splitlines()[-1]
-    assert line == "| crash | channel | local | pass | 0 | 20 | 25 ± 10 | held, s: 9.5 (4 ± 2) ✗ |"
+    reported = {"predicted": Predicted(lost=25, lost_tolerance=10), "difference": -5}
+    result = run.result.model_copy(update=reported | {"comparisons": [held]})
+    line = squeezed(predicted_table([replace(run, result=result)]).splitlines()[-1])
+    assert line.startswith("| crash | channel | local | pass | 0 | 20 | 25 ± 10 | fault held")
+    assert line.endswith(": 9.50 s (4.00 s ± 2.00 s) ✗ |")
     none = run.result.model_copy(update={"predicted": None, "comparisons": []})
-    assert predicted_table([replace(run, result=none)]).splitlines()[-1].endswith("| – | – |")
+    line = squeezed(predicted_table([replace(run, result=none)]).splitlines()[-1])
+    assert line.endswith("| – | – |")
+
+
+def test_rates_stand_with_the_settings_that_each_target_had_there(runs: Runs) -> None:
+    own, all_alike = {"workers": 500, "batch_rows": 500}, {"workers": 32}
+    now = [runs.tier("kafka-batch", 2000, numbers=own), runs.tier("redis", 2000, numbers=all_alike)]
+    equal = {"events": 500, "fault": False, "experiment": "equal-rates-2000"}
+    now += [runs.one(target=name, numbers=all_alike, **equal) for name in ("kafka-batch", "redis")]
+    now.append(runs.one(target="redis"))
+    cells = frame(now)
+    assert [tier.target for tier in backends.tiers(cells)] == ["kafka-batch", "redis"]
+    page = squeezed(reference(now, cells, {}, Making("make results")))
+    assert "| kafka-batch | 500 | 500 |" in page
+    assert "| redis | 32 | |" in page
+    assert "whether they suit a target or not: workers 32." in page
+    assert page.count("**Throughput and p99 by rate**") == 2
+    assert "| equal-rates-2000 |" not in page.partition("## Predicted and measured")[0]
 
 
 def test_the_reference_page_names_machine_seed_and_what_is_missing(runs: Runs) -> None:
@@ -308,4 +307,32 @@ def test_the_reference_page_names_machine_seed_and_what_is_missing(runs: Runs) -
         "| crash | 20 |",
         "| crash | channel | local | pass |",
     ):
-        assert said in page.replace("\\", ""), said
+        assert said in squeezed(page), said
+
+
+def test_a_comment_says_what_changed_the_worst_first(runs: Runs) -> None:
+    low, high = [10, 12, 11, 13, 12], [50, 52, 51, 53, 52]
+    before = [*runs.repeats(low), *runs.repeats(high, target="redis")]
+    now = [*runs.repeats(high), *runs.repeats(low, target="redis")]
+    now += runs.repeats(low, target="new|one")
+    lines = changes_markdown(frame(now, before)).splitlines()
+    assert lines[0] == MARKER
+    assert " worse, " in lines[2]
+    assert " better, " in lines[2]
+    assert " within noise" in lines[2]
+    rows = [[cell.strip() for cell in line.split(" | ")] for line in lines if line.startswith("|")]
+    shown = [cells for cells in rows if cells[3] == "lost"]
+    assert [cells[0].removeprefix("| ") for cells in shown] == [
+        "🔺 worse",
+        "✅ better",
+        "no baseline",
+    ]
+    assert shown[0][1:] == ["crash", "channel", "lost", "12", "52 (50 to 53) |"]
+    assert shown[2][2] == r"new\|one"
+
+
+def test_with_one_run_a_side_a_comment_cannot_tell(runs: Runs) -> None:
+    text = changes_markdown(frame([runs.one(lost=10)], [runs.one(lost=12)]))
+    assert "cannot tell</summary>" in text
+    assert "worse" not in text.split("<sub>")[0]
+    assert "with 4 on each side" in text

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.ledger.measures import MEASURES, Shown
-from harness.ledger.records import INTENT, OUTCOME, ROW, Told
-from harness.ledger.times import Times
-from harness.model import Counts, Status
+from lossmeter.judge.ledger.measures import MEASURES, Shown
+from lossmeter.judge.ledger.times import Times
+from lossmeter.model import Counts, Status
+from lossmeter.record.arrays import INTENT, OUTCOME, ROW, Operations
 
 SECOND = 10**9
 
@@ -24,7 +24,7 @@ def _shown(fault: tuple[int, int | None] | None = None, acked: int = 4) -> Shown
     outcomes["status"] = np.where(np.arange(10) < acked, Status.ACKED, Status.REFUSED)
     rows["sequence"] = np.arange(4)
     rows["persisted_ns"] = at_ns[:4] + SECOND
-    return Shown(Times.of(Told(intents, outcomes), rows), Counts(), fault)
+    return Shown(Times.of(Operations(intents, outcomes), rows), Counts(), fault)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from harness.alerting import Alert, Monitoring, Rule, read_alerts, read_monitoring
-from harness.errors import UnavailableError, UsageError
-from harness.model import Counts
-from harness.monitor import install as installing
-from harness.monitor.rules import (
+from lossmeter.errors import UnavailableError, UsageError
+from lossmeter.model import Counts
+from lossmeter.record.alerts import Alert, Monitoring, Rule, read_alerts, read_monitoring
+from lossmeter.record.result import Result
+from lossmeter.report.alerts import AlertMoment, clock_in_words, rule_lines, span
+from lossmeter.run.monitor import install as installing
+from lossmeter.run.monitor.rules import (
     alert_rules,
     compressed,
     compressed_expression,
@@ -20,10 +22,8 @@ from harness.monitor.rules import (
     read_yaml,
     shorter,
 )
-from harness.monitor.watch import actives, configuration, fired, stretches, watch
-from harness.report.alerts import Moment, clock_told, rule_lines, span
-from harness.result import Result
-from tests.unit.test_judge import Run
+from lossmeter.run.monitor.watch import actives, configuration, fired, stretches, watch
+from tests.support.judged_runs import Run
 
 MONITORING = Path(__file__).resolve().parents[2] / "targets" / "monitoring"
 
@@ -65,7 +65,7 @@ def test_windows_and_offsets_are_divided_and_nothing_else(expression: str, faste
 
 
 def test_the_five_rules_of_the_analysis() -> None:
-    told = [
+    reported = [
         (rule.severity, rule.expression, rule.for_s)
         for rule in alert_rules(read_yaml(MONITORING / "alerts.yml"))
     ]
@@ -73,7 +73,7 @@ def test_the_five_rules_of_the_analysis() -> None:
         "histogram_quantile(0.99, sum by (instance, le) "
         "(rate(message_process_latency_bucket[1m]))) > 1"
     )
-    assert told == [
+    assert reported == [
         ("warning", "queue_usage_percent > 80", 300),
         ("critical", "queue_usage_percent > 95", 60),
         ("warning", "message_failure_rate > 0.01", 300),
@@ -101,13 +101,13 @@ def _watch(tmp_path: Path, factor: float = 60) -> Any:
 
 
 def test_the_configuration_is_the_files_but_for_addresses_and_clock(tmp_path: Path) -> None:
-    told = configuration(_watch(tmp_path), ["127.0.0.1:1", "127.0.0.1:2"], "/m", ["alerts.yml"])
-    assert told["global"] == {
+    reported = configuration(_watch(tmp_path), ["127.0.0.1:1", "127.0.0.1:2"], "/m", ["alerts.yml"])
+    assert reported["global"] == {
         "scrape_interval": "250ms",
         "scrape_timeout": "250ms",
         "evaluation_interval": "250ms",
     }
-    (job,) = told["scrape_configs"]
+    (job,) = reported["scrape_configs"]
     assert job["metrics_path"] == "/m"
     assert job["static_configs"] == [{"targets": ["127.0.0.1:1", "127.0.0.1:2"]}]
 
@@ -191,7 +191,7 @@ def _result(tmp_path: Path, lost: int) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("lost", "alerts", "told"),
+    ("lost", "alerts", "reported"),
     [
         (205, [FULL], ["205 events were lost", "silent although 205 events were lost"]),
         (0, [FULL], ["fired without loss", "nothing to say"]),
@@ -199,11 +199,11 @@ def _result(tmp_path: Path, lost: int) -> Result:
     ],
 )
 def test_fired_silent_and_fired_for_nothing(
-    tmp_path: Path, lost: int, alerts: list[Alert], told: list[str]
+    tmp_path: Path, lost: int, alerts: list[Alert], reported: list[str]
 ) -> None:
-    since = Moment("fault sigkill", 10_000_000_000)
+    since = AlertMoment("fault sigkill", 10_000_000_000)
     lines = rule_lines(WATCHED, alerts, _result(tmp_path, lost), since)
-    assert [line.told for line in lines] == told
+    assert [line.reported for line in lines] == reported
     assert lines[0].fired == ("2.3 s after fault sigkill" if alerts else "silent")
     assert [line.own_clock for line in lines] == [
         "needs 1 m, held 8.2 s",
@@ -212,9 +212,9 @@ def test_fired_silent_and_fired_for_nothing(
 
 
 def test_the_factor_is_said() -> None:
-    told = clock_told(WATCHED)
-    assert "60 times as fast, so 1 m became 1 s, and 15 s between looks became 0.25 s" in told
-    assert "2 of 100 looks unanswered" in told
+    reported = clock_in_words(WATCHED)
+    assert "60 times as fast, so 1 m became 1 s, and 15 s between looks became 0.25 s" in reported
+    assert "2 of 100 looks unanswered" in reported
 
 
 def test_waits_read_as_rules_write_them() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import open_files
+from lossmeter.run import open_files
 
 
 @pytest.fixture(autouse=True)

@@ -10,19 +10,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness import parts
-from harness.account import open_account
-from harness.errors import HarnessError
-from harness.facts import Facts
-from harness.judge import judge_facts, judge_run
-from harness.ledger import selfproof
-from harness.ledger.records import ROW
-from harness.load.journal import JournalWriter
-from harness.model import Status
-from harness.parts import open_parts
-from harness.report.page import run_page
-from tests.unit.histories import History, histories
-from tests.unit.run_folders import Written
+from lossmeter.errors import HarnessError
+from lossmeter.judge import parts
+from lossmeter.judge.account import open_account
+from lossmeter.judge.ledger import selfproof
+from lossmeter.judge.parts import open_parts
+from lossmeter.judge.verdict import judge_facts, judge_run, judging
+from lossmeter.load.journal import JournalWriter
+from lossmeter.model import Status
+from lossmeter.record.arrays import ROW
+from lossmeter.record.facts import Facts
+from lossmeter.report import saved
+from lossmeter.report.page import run_page
+from tests.support.histories import History, histories
+from tests.support.run_folders import Written, page_of
 
 
 @pytest.fixture
@@ -46,8 +47,7 @@ def recorded(tmp_path: Path) -> Path:
 def test_a_run_in_parts_is_judged_and_shown_as_a_whole(
     recorded: Path, monkeypatch: pytest.MonkeyPatch, events: int
 ) -> None:
-    whole, page = judge_run(recorded), run_page(recorded)
-    stages = np.load(recorded / "stages.npy")
+    whole, page = judge_run(recorded), page_of(recorded)
     assert whole.counts.lost == 40
     assert whole.counts.unexpected == 3
     assert whole.counts.duplicated == 10
@@ -55,8 +55,19 @@ def test_a_run_in_parts_is_judged_and_shown_as_a_whole(
     assert whole.counts.reordered > 0
     monkeypatch.setattr(parts, "PART_EVENTS", events)
     assert judge_run(recorded) == whole
-    assert run_page(recorded) == page
-    assert np.array_equal(np.load(recorded / "stages.npy"), stages)
+    assert page_of(recorded) == page
+
+
+@pytest.mark.parametrize("events", [700, 250_000])
+def test_a_page_is_drawn_from_what_was_judged_without_reading_it_again(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch, events: int
+) -> None:
+    page = page_of(recorded)
+    monkeypatch.setattr(parts, "PART_EVENTS", events)
+    with judging(recorded, Facts.load(recorded)) as judged:
+        for again in ("open_account", "fates"):
+            monkeypatch.delattr(saved, again)
+        assert run_page(recorded, judged.result, judged=judged) == page
 
 
 def test_a_sample_of_a_run_in_parts_proves_it(
@@ -67,22 +78,21 @@ def test_a_sample_of_a_run_in_parts_proves_it(
     monkeypatch.setattr(parts, "PART_EVENTS", 500)
     assert judge_run(recorded).self_proof == whole.self_proof
     with open_account(recorded, Facts.load(recorded), collected=True) as of:
-        told, held = of.sample.all()
-        assert of.judged_at_once < 1500
-    assert 0 < len(told.intents) <= 300
+        reported, held = of.sample.all()
+    assert 0 < len(reported.intents) <= 300
     assert 0 < len(held.rows) <= 330
 
 
 def test_each_event_is_in_one_part(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "PART_EVENTS", 700)
-    with open_parts(recorded, collected=True, hashes=True, positions=True) as opened:
+    with open_parts(recorded, Facts.load(recorded), collected=True) as opened:
         every = list(opened)
         again = list(opened)
     assert len(every) > 2
     assert [part.first for part in every] == sorted({part.first for part in every})
-    sent = [set(part.told.intents["producer"].tolist()) for part in every]
+    sent = [set(part.operations.intents["producer"].tolist()) for part in every]
     assert sum(map(len, sent)) == len(set().union(*sent)) == opened.producers
-    assert sum(len(part.told.intents) for part in every) == opened.heads.events == 3000
+    assert sum(len(part.operations.intents) for part in every) == opened.heads.events == 3000
     assert all(np.array_equal(a.held.rows, b.held.rows) for a, b in zip(every, again, strict=True))
 
 
@@ -106,7 +116,7 @@ def test_damage_is_an_error_in_parts_too(
     result = judge_run(recorded)
     assert result.verdict == "error"
     assert damaged in result.reason
-    run_page(recorded)
+    page_of(recorded)
 
 
 def test_ids_with_gaps_are_refused_before_room_is_made_for_them(
@@ -118,7 +128,7 @@ def test_ids_with_gaps_are_refused_before_room_is_made_for_them(
         for n in range(5):
             journal.intent(n * 10**9 // 2, 0, n, n, 0)
         journal.end(5)
-    opening = open_parts(recorded, collected=False, hashes=True, positions=True)
+    opening = open_parts(recorded, Facts.load(recorded), collected=False)
     with pytest.raises(HarnessError, match="minted without gaps"):
         opening.__enter__()
 

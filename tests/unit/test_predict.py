@@ -2,55 +2,39 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from dataclasses import replace
 
-from harness.errors import UsageError
-from harness.predict.crash import AtKill, crash
-from harness.predict.queue import Dispatcher, recommended_backend
+import pytest
+
+from lossmeter.errors import UsageError
+from lossmeter.plan.predict.crash import AtKill, crash
+from lossmeter.plan.predict.planning import Planned
+from lossmeter.plan.predict.queue import Dispatcher, recommended_backend
 
 TODAY = Dispatcher(rate_per_s=200)
 SLOW = Dispatcher(rate_per_s=200, handler_time_s=2 + 3 + 1)
 
 
 def test_the_worked_numbers_of_the_mission() -> None:
+    planned = Planned(TODAY, 500)
     assert TODAY.service_rate_per_s == 100
     assert TODAY.backlog_growth_per_s == 100
-    assert TODAY.full_after_s == 10
-    assert TODAY.first_refused_after_s == 15
-    assert TODAY.first_refusal_after_s == 20
-    assert TODAY.crash_loss() == 1005
-    assert TODAY.crash_loss(500) == 505
+    figures = {figure.name: figure.value for figure in planned.overload().figures}
+    assert figures["struck_s"] == pytest.approx(10, abs=0.05)
+    assert figures["first_refused_due_s"] == pytest.approx(15, abs=0.05)
+    assert figures["first_refusal_s"] == pytest.approx(20, abs=0.05)
+    assert planned.crash(TODAY.capacity).lost == 1005
+    assert planned.crash().lost == 505
     assert TODAY.drain_s(500) == 5
-    assert TODAY.grace_loss(500) == 300
+    # About 300, and the 5 in hand.
+    assert planned.stop().lost == 305
     assert SLOW.throughput_per_s == pytest.approx(0.83, abs=0.005)
 
 
 def test_below_capacity_the_queue_never_fills() -> None:
-    calm = Dispatcher(rate_per_s=50)
-    assert calm.full_after_s is None
-    assert calm.first_refusal_after_s is None
-    assert calm.refused_per_s == 0
-    assert calm.crash_loss() == 3
-
-
-@given(
-    rate=st.floats(1, 1e5),
-    workers=st.integers(1, 100),
-    handler=st.floats(0.001, 10),
-    capacity=st.integers(1, 10_000),
-    grace=st.floats(0, 60),
-    share=st.floats(0, 1),
-)
-def test_bounds_that_always_hold(  # noqa: PLR0913, PLR0917 - the model's own numbers
-    rate: float, workers: int, handler: float, capacity: int, grace: float, share: float
-) -> None:
-    d = Dispatcher(rate, workers, handler, capacity, 5.0, grace)
-    queued = int(share * capacity)
-    assert 0 <= d.grace_loss(queued) <= queued <= d.crash_loss(queued) <= capacity + workers
-    assert d.throughput_per_s <= min(d.rate_per_s, d.service_rate_per_s) * 1.0001
-    assert (d.full_after_s is None) == (d.backlog_growth_per_s == 0)
+    calm = Planned(Dispatcher(rate_per_s=50), 0)
+    assert calm.crash().lost == 3
+    assert {"struck_s", "first_refusal_s"}.isdisjoint(f.name for f in calm.overload().figures)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +72,12 @@ def test_a_crash_of_a_channel_loses_queue_and_hands() -> None:
     assert predicted.lost == 505
     assert 5 <= predicted.lost_tolerance <= 15
     assert predicted.tolerance_reason
+
+
+def test_what_late_producers_caught_up_with_unseen_widens_the_prediction() -> None:
+    # One that was kept from sending for 0.1 s sends what was due meanwhile at once.
+    hurried = crash(replace(_at(), acked=18), queue_survives=False, in_hand_survives=False)
+    assert (hurried.lost, hurried.lost_tolerance) == (505, 5 + 18)
 
 
 def test_a_crash_of_a_list_loses_the_hands() -> None:

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import UsageError
-from harness.predict.crash import AtKill, crash
-from harness.predict.queue import Dispatcher, recommended_backend
+from lossmeter.errors import UsageError
+from lossmeter.plan.predict.crash import AtKill, crash
+from lossmeter.plan.predict.planning import Planned
+from lossmeter.plan.predict.queue import Dispatcher, recommended_backend
 
 FIELDS = ("rate_per_s", "workers", "handler_time_s", "capacity", "push_timeout_s", "grace_s")
 
@@ -29,17 +30,24 @@ positive = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
 def test_no_accepted_number_breaks_the_model(
     rate: float, handler: float, grace: float, queued: int
 ) -> None:
-    dispatcher = Dispatcher(rate, handler_time_s=handler, grace_s=grace, capacity=2000)
-    assert 0 <= dispatcher.grace_loss(queued) <= queued
-    assert 0 <= dispatcher.crash_loss() <= 2005
-    assert queued <= dispatcher.crash_loss(queued) <= queued + 5
+    try:
+        of = Dispatcher(rate, handler_time_s=handler, grace_s=grace, capacity=2000)
+        planned = Planned(of, queued)
+        predicted = planned.stop(), planned.crash(), planned.crash(2000)
+    except UsageError:
+        return
+    stopped, killed, full = (each.lost for each in predicted)
+    assert stopped is not None
+    assert 0 <= stopped <= queued + 5
+    assert (killed, full) == (queued + 5, 2005)
 
 
 def test_impossible_questions_are_refused() -> None:
-    today = Dispatcher(200)
-    for question in (today.crash_loss, today.grace_loss, today.drain_s):
-        with pytest.raises(UsageError, match="queued is -1"):
-            question(-1)
+    with pytest.raises(UsageError, match="queued is -1"):
+        Dispatcher(200).drain_s(-1)
+    for queued in (-1, 1001):
+        with pytest.raises(UsageError, match=f"queued is {queued}; it must be 0 to 1000"):
+            Planned(Dispatcher(200), queued)
     for rate in (0, -3, math.nan, math.inf):
         with pytest.raises(UsageError, match="rate is"):
             recommended_backend(rate)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.experiment import Observed, steady
-from harness.predict.database import (
+from lossmeter.experiment import Observed, steady
+from lossmeter.plan.predict.database import (
     Care,
     away,
     chosen,
@@ -16,7 +16,7 @@ from harness.predict.database import (
     late,
     slowed,
 )
-from harness.predict.overload import Intake, arrivals
+from lossmeter.plan.predict.overload import Intake, arrivals
 
 ONE = Intake(workers=1, handler_time_s=0.5, capacity=100)
 LOAD = steady(50, 10)

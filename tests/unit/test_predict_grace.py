@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.drain import predict as drain
-from experiments.grace import EXPERIMENT, predict
-from harness.experiment import Load, Observed, Phase
-from harness.model import Predicted
+from experiments.grace import EXPERIMENT
+from lossmeter.experiment import Load, Observed, Phase
+from lossmeter.model import Predicted
+from lossmeter.plan.predict.named import rollout_time as predict
+from lossmeter.plan.predict.named import stop as drain
 
 
 def observed(
@@ -37,6 +38,8 @@ def observed(
         start_s=1.0,
         restart_s=restart_s,
         parameters={"grace_s": grace_s, "pre_stop_s": pre_stop_s},
+        instances=2,
+        fault="rollout",
     )
 
 

@@ -21,8 +21,8 @@ STOPPED_S = 0.8
 PROBE = f"""
 import sys, time
 from pathlib import Path
-from harness.probe import HealthProbe
-from harness.target import Http
+from lossmeter.run.probe import HealthProbe
+from lossmeter.plan.http import Http
 with HealthProbe(sys.argv[1], Http(health="/", state=None), Path(sys.argv[2])) as probe:
     print("looking", flush=True)
     time.sleep({WATCH_S})

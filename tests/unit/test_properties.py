@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.ledger.reconcile import merge, reconcile
-from harness.ledger.records import Held, Ledger, Told
-from harness.ledger.stages import MARK, Stage, last_marks
-from harness.load.journal import JournalWriter
-from harness.load.reading import read_journals
-from tests.unit.histories import History, histories
+from lossmeter.judge.ledger.classes import Ledger
+from lossmeter.judge.ledger.reconcile import merge, reconcile
+from lossmeter.judge.ledger.stages import last_marks
+from lossmeter.load.journal import JournalWriter
+from lossmeter.record.arrays import Operations
+from lossmeter.record.journals import read_journals
+from lossmeter.record.mark_format import MARK, Stage
+from tests.support.histories import History, histories
 
 IDS = ("lost", "duplicated", "corrupted", "reordered", "resurrected", "unexpected")
 WHERE = ("extra_rows", "lost_prefix", "lost_middle", "lost_suffix")
@@ -28,14 +32,14 @@ def _shown(ledger: Ledger) -> tuple[object, ...]:
 
 @given(histories())
 def test_every_event_is_in_exactly_one_class(history: History) -> None:
-    ledger = reconcile(history.told(), history.held())
+    ledger = reconcile(history.operations(), history.held())
     counts = ledger.counts
     for name in IDS:
         ids = getattr(ledger, name)
         assert len(ids) == getattr(counts, name), name
         assert name == "unexpected" or len(np.unique(ids)) == len(ids), name
     assert counts.lost == ledger.lost_prefix + ledger.lost_middle + ledger.lost_suffix
-    held = counts.delivered + counts.lost + counts.dead_lettered + counts.pending
+    held = counts.delivered + counts.lost + counts.dead_lettered + counts.pending + counts.stranded
     assert held == counts.acked
     assert counts.recovered + counts.unresolved == counts.unknown
     assert held + counts.recovered + counts.unresolved + counts.refused == counts.sent
@@ -69,36 +73,52 @@ def test_it_does_not_matter_which_load_process_sent_what(
         renamed = read_journals(folder)
     assert journals.complete
     assert renamed.complete
-    told = Told(journals.intents, journals.outcomes)
-    expected = reconcile(history.told(), history.held())
-    assert _shown(reconcile(told, history.held())) == _shown(expected)
-    told = Told(renamed.intents, renamed.outcomes)
-    assert _shown(reconcile(told, history.held())) == _shown(expected)
+    operations = Operations(journals.intents, journals.outcomes)
+    expected = reconcile(history.operations(), history.held())
+    assert _shown(reconcile(operations, history.held())) == _shown(expected)
+    operations = Operations(renamed.intents, renamed.outcomes)
+    assert _shown(reconcile(operations, history.held())) == _shown(expected)
 
 
 @given(histories(), st.integers(0, 2**32))
 def test_the_order_of_records_and_rows_does_not_matter(history: History, seed: int) -> None:
     random = np.random.default_rng(seed)
-    told, held = history.told(), history.held()
-    shuffled = Told(random.permutation(told.intents), random.permutation(told.outcomes))
-    rows = Held(random.permutation(held.rows), held.dead_lettered[::-1], held.pending[::-1])
-    assert _shown(reconcile(shuffled, rows)) == _shown(reconcile(told, held))
+    operations, held = history.operations(), history.held()
+    shuffled = Operations(
+        random.permutation(operations.intents), random.permutation(operations.outcomes)
+    )
+    rows = replace(
+        held,
+        rows=random.permutation(held.rows),
+        dead_lettered=held.dead_lettered[::-1],
+        pending=held.pending[::-1],
+        stranded=held.stranded[::-1],
+    )
+    assert _shown(reconcile(shuffled, rows)) == _shown(reconcile(operations, held))
+
+
+def _of(found: npt.NDArray[np.int64], producers: list[int] | None) -> npt.NDArray[np.bool_]:
+    """Return which are of these producers; None stands for all that are of no other part."""
+    if producers is None:
+        return ~np.isin(found, [-2, -1, 0, 1])
+    return np.isin(found, producers)
 
 
 @given(histories())
 def test_the_merge_of_reconciled_parts_is_the_ledger_of_the_merged(history: History) -> None:
-    told, held = history.told(), history.held()
+    operations, held = history.operations(), history.held()
     parts = []
-    for producers in ([-2, -1, 0], [1], [], [2, 3, 4, 5]):
-        intents, outcomes, rows, dead, pending = (
-            records[np.isin(records["producer"].astype(np.int64), producers)]
+    for producers in ([-2, -1, 0], [1], [], None):
+        intents, outcomes, rows, dead, pending, stranded = (
+            records[_of(records["producer"].astype(np.int64), producers)]
             for records in (
-                *(told.intents, told.outcomes),
-                *(held.rows, held.dead_lettered, held.pending),
+                *(operations.intents, operations.outcomes),
+                *(held.rows, held.dead_lettered, held.pending, held.stranded),
             )
         )
-        parts.append(reconcile(Told(intents, outcomes), Held(rows, dead, pending)))
-    assert _shown(merge(parts)) == _shown(reconcile(told, held))
+        own = replace(held, rows=rows, dead_lettered=dead, pending=pending, stranded=stranded)
+        parts.append(reconcile(Operations(intents, outcomes), own))
+    assert _shown(merge(parts)) == _shown(reconcile(operations, held))
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(list(Stage)[:13])), max_size=30))

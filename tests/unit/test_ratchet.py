@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.budget import Budget, Budgets
-from harness.experiment import Experiment, Variant, steady
-from harness.model import Counts, Predicted, Verdict
-from harness.ratchet import Terms, plan, tightened
-from harness.result import Result
-from tests.typed import typed
-from tests.unit.recorded_runs import record
+from lossmeter.experiment import Experiment, Variant, steady
+from lossmeter.model import Counts, Predicted, Verdict
+from lossmeter.plan.budget import Budget, Budgets
+from lossmeter.record.result import Result
+from lossmeter.studies.ratchet import Terms, plan, tightened
+from tests.support.recorded_runs import record
+from tests.support.typed import typed
 
 TERMS = Terms(margin=0.2, min_runs=3)
 EXPERIMENT = Experiment(
@@ -26,7 +26,7 @@ VARIANTS = {"crash": (EXPERIMENT, EXPERIMENT.variants[0])}
 
 def a_run(target: str = "channel", verdict: str = "pass", **changes: object) -> Result:
     counts = Counts(**{"sent": 1000, "acked": 1000, "lost": 10} | changes.pop("counts", {}))  # type: ignore[arg-type,operator]
-    told: dict[str, object] = {
+    reported: dict[str, object] = {
         "run_id": "r",
         "experiment": "crash",
         "hypothesis": "h",
@@ -39,10 +39,10 @@ def a_run(target: str = "channel", verdict: str = "pass", **changes: object) -> 
         "counts": counts,
         "recovery_s": 1.0,
     }
-    return Result.model_validate(told | changes)
+    return Result.model_validate(reported | changes)
 
 
-def budgets(**tables: dict[str, float]) -> Budgets:
+def budgets(**tables: dict[str, float | str]) -> Budgets:
     return Budgets({"crash": tables}, Path("budgets.toml"))
 
 
@@ -61,6 +61,18 @@ def test_each_bound_is_the_worst_run_with_its_margin() -> None:
         "max_duplicated": 0,
         "recovery_s_max": 1.3,
     }
+
+
+def test_a_variant_waits_for_its_own_targets_only() -> None:
+    variant = Variant("slow", steady(1, 1), targets=("channel",))
+    experiment = Experiment("crash", "h", (variant,), ("channel", "redis"), lambda _: Predicted())
+    own = budgets(slow={"default": {"max_lost": 500}})  # type: ignore[dict-item]
+    runs = [a_run(experiment="crash-slow")] * 3
+    made = plan(runs, own, {"crash-slow": (experiment, variant)}, TERMS)
+    assert [(change.path, change.new) for change in made.changes] == [
+        (("crash", "slow", "default"), 12)
+    ]
+    assert not made.kept
 
 
 def test_a_bound_that_is_not_there_is_not_added() -> None:
@@ -137,6 +149,9 @@ def test_the_command_shows_and_writes_the_difference(
     file = _five(project)
     # Hand-written runs are small: only the bounds on costs matter here.
     before = file.read_text().replace("min_sent = 1800\nmin_acked = 1000\n", "")
+    predicted = '[crash.channel]\nmax_lost = "predicted"'
+    assert predicted in before
+    before = before.replace(predicted, "[crash.channel]\nmax_lost = 515")
     file.write_text(before)
     dry = typed(capsys, "budget", "ratchet", "--dry-run")
     assert dry.code == 0
@@ -154,6 +169,10 @@ def test_the_command_shows_and_writes_the_difference(
     assert again.code == 0
     assert "no budget can be tightened" in again.err
     assert file.read_text() == after
+
+
+def test_a_bound_of_what_is_predicted_is_left_as_it_is() -> None:
+    assert new_bounds([a_run()] * 3, budgets(channel={"max_lost": "predicted"})) == {}
 
 
 def test_without_runs_nothing_is_known(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

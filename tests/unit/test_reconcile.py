@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness.errors import LedgerError
-from harness.ledger.reconcile import reconcile
-from harness.ledger.records import INTENT, OUTCOME, PAIR, Held, Told, keys
-from harness.model import Counts
-from tests.unit.histories import ACKED, REFUSED, UNKNOWN, History
+from lossmeter.errors import LedgerError
+from lossmeter.judge.ledger.reconcile import reconcile
+from lossmeter.model import Counts, Status
+from lossmeter.record.arrays import INTENT, OUTCOME, PAIR, Held, Operations, keys
+from tests.support.histories import ACKED, REFUSED, UNKNOWN, History
 
 A, B, C = (0, 0), (0, 1), (0, 2)
 GOOD, BAD = 0, 1
 
 
 def _counts(history: History) -> Counts:
-    return reconcile(history.told(), history.held()).counts
+    return reconcile(history.operations(), history.held()).counts
 
 
 def _one(status: object, rows: int, *, outcome: bool = True) -> Counts:
@@ -60,14 +60,49 @@ def test_a_row_that_nobody_sent_is_unexpected(stranger: tuple[int, int]) -> None
     assert ledger.counts.delivered == 1
 
 
-def _parts(history: History) -> tuple[Told, Held]:
-    return history.told(), history.held()
+def _parts(history: History) -> tuple[Operations, Held]:
+    return history.operations(), history.held()
 
 
 def test_missing_events_that_are_accounted_for_are_not_lost() -> None:
     sent = {A: (1, 2, ACKED), B: (3, 4, ACKED), C: (5, 6, ACKED)}
     counts = _counts(History(sent, [], dead=[A, A], pending=[A, B]))
     assert (counts.dead_lettered, counts.pending, counts.lost) == (1, 1, 1)
+
+
+def test_what_the_broker_holds_without_an_owner_is_stranded_and_not_lost() -> None:
+    sent = {A: (1, 2, ACKED), B: (3, 4, ACKED), C: (5, 6, ACKED)}
+    ledger = reconcile(*_parts(History(sent, [(C, GOOD)], pending=[B], stranded=[A, B, C, A])))
+    counts = ledger.counts
+    assert (counts.stranded, counts.pending, counts.delivered, counts.lost) == (1, 1, 1, 0)
+    assert ledger.stranded.tolist() == [A]
+    assert counts.foreign == 0
+    assert _counts(History(sent, [], stranded=[(7, 7), (-1, -1)])).foreign == 2
+    unacked = {A: (1, 2, UNKNOWN), B: (3, 4, Status.REFUSED)}
+    assert _counts(History(unacked, [], stranded=[A, B])).stranded == 0
+
+
+@pytest.mark.parametrize(
+    ("struck_ns", "place", "late_by_ns"),
+    [
+        ((5,), 15, 11),  # given again after 10 ns, and acked at 4
+        ((5,), 13, 0),  # in time
+        ((14,), 13, 0),  # persisted before the fault
+        ((3,), 15, 0),  # acked after the fault, so nobody had it in hand
+        ((), 15, 0),
+        ((1, 5), 20, 16),
+    ],
+)
+def test_what_came_only_when_the_broker_gave_it_again_is_late(
+    struck_ns: tuple[int, ...], place: int, late_by_ns: int
+) -> None:
+    history = History({A: (3, 4, ACKED)}, [((9, n), GOOD) for n in range(place)] + [(A, GOOD)])
+    history.struck_ns = struck_ns
+    ledger = reconcile(*_parts(history))
+    assert (ledger.counts.late, ledger.late_by_ns) == (late_by_ns > 0, late_by_ns)
+    assert ledger.counts.delivered == 1
+    held = replace(history.held(), redelivered_after_ns=None)
+    assert "late" in reconcile(history.operations(), held).not_measured
 
 
 def test_a_delivered_event_in_the_dead_letters_is_delivered() -> None:
@@ -83,8 +118,8 @@ def test_another_payload_is_corrupted() -> None:
 
 
 def test_what_is_not_measured_is_named_not_proven() -> None:
-    told, held = _parts(History({A: (1, 2, ACKED), B: (3, 4, ACKED)}, [(B, BAD), (A, BAD)]))
-    ledger = reconcile(told, replace(held, hashes_measured=False, positions_measured=False))
+    operations, held = _parts(History({A: (1, 2, ACKED), B: (3, 4, ACKED)}, [(B, BAD), (A, BAD)]))
+    ledger = reconcile(operations, replace(held, hashes_measured=False, positions_measured=False))
     assert ledger.not_measured == {"corrupted", "reordered"}
     assert ledger.counts.corrupted == ledger.counts.reordered == 0
 
@@ -128,18 +163,18 @@ def test_rows_beyond_the_first_are_counted() -> None:
 
 def test_a_yes_outweighs_a_later_silence_and_a_silence_a_refusal() -> None:
     history = History({A: (1, 2, REFUSED), B: (1, 2, ACKED)})
-    told = history.told()
-    again = told.outcomes.copy()
+    operations = history.operations()
+    again = operations.outcomes.copy()
     again["status"] = UNKNOWN
     counts = reconcile(
-        replace(told, outcomes=np.concatenate([told.outcomes, again])), history.held()
+        replace(operations, outcomes=np.concatenate([operations.outcomes, again])), history.held()
     ).counts
     assert (counts.acked, counts.unknown, counts.refused) == (1, 1, 0)
 
 
 def _broken(intents: list[tuple[int, ...]], outcomes: list[tuple[int, ...]]) -> None:
-    told = Told(np.array(intents, INTENT), np.array(outcomes, OUTCOME))
-    reconcile(told, History().held())
+    operations = Operations(np.array(intents, INTENT), np.array(outcomes, OUTCOME))
+    reconcile(operations, History().held())
 
 
 def test_journals_that_contradict_themselves_are_refused() -> None:

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ExitCode, UsageError
-from harness.model import Counts
-from harness.repeats import Decision, Sequential, chance_max, decided, summarise
-from harness.result import Result
-from harness.seeds import derived
-from tests.unit.test_judge import a_result
+from lossmeter.errors import ExitCode, UsageError
+from lossmeter.model import Counts
+from lossmeter.plan.seeds import derived
+from lossmeter.record.result import Result
+from lossmeter.studies.repeats import Decision, Sequential, chance_max, decided, summarise
+from tests.support.judged_runs import a_result
 
 
 def _runs(*lost: int | None, budget: int = 0) -> list[Result]:
@@ -19,8 +19,8 @@ def _runs(*lost: int | None, budget: int = 0) -> list[Result]:
     made = []
     for number, count in enumerate(lost):
         verdict = "inconclusive" if count is None else "fail" if count > budget else "pass"
-        told = {"counts": Counts(acked=1000, lost=count or 0), "seed": number}
-        made.append(a_result(verdict).model_copy(update=told))
+        reported = {"counts": Counts(acked=1000, lost=count or 0), "seed": number}
+        made.append(a_result(verdict).model_copy(update=reported))
     return made
 
 
@@ -124,12 +124,15 @@ def test_seeds_of_repeats_come_from_one_seed() -> None:
         ((0, 1), Sequential(), ExitCode.INCONCLUSIVE),
         ((1, 1), Sequential(), ExitCode.OVER_BUDGET),
         ((0,) * 5, Sequential(), ExitCode.WITHIN_BUDGET),
+        # One run of ten is over: the test decides within, and so does the exit code.
+        ((0, 1, *(0,) * 8), Sequential(), ExitCode.WITHIN_BUDGET),
+        ((0, None, *(0,) * 4), Sequential(), ExitCode.WITHIN_BUDGET),
     ],
 )
 def test_the_gravest_run_decides_the_exit_code(
     losses: tuple[int | None, ...], test: Sequential | None, code: ExitCode
 ) -> None:
-    from harness.commands._repeating import _code
+    from lossmeter.commands._repeating import code_of
 
     runs = _runs(*losses)
-    assert _code(runs, [summarise(runs, test)]) is code
+    assert code_of(runs, [summarise(runs, test)]) is code

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import httptools
 import pytest
 
-from harness.load.plan import LoadPlan
-from harness.load.requests import Requests
-from harness.load.schedule import Due, payload, payload_hash
+from lossmeter.load.plan import HEAD_VARIABLE, Head, LoadPlan
+from lossmeter.load.requests import Requests
+from lossmeter.load.schedule import Due, payload
+from lossmeter.record.payloads import payload_hash
 
 
 class _Read:
@@ -36,7 +40,7 @@ class _Read:
         self.complete = True
 
 
-def _plan(body: str, payload_bytes: int) -> LoadPlan:
+def _plan(body: str, payload_bytes: int, **head: Any) -> LoadPlan:
     return LoadPlan(
         host="10.0.0.1",
         port=8080,
@@ -51,6 +55,7 @@ def _plan(body: str, payload_bytes: int) -> LoadPlan:
         max_in_flight=1,
         seed=7,
         folder="",
+        head=Head(**head),
     )
 
 
@@ -80,3 +85,24 @@ def test_a_body_beyond_ascii_is_as_long_as_it_says() -> None:
     read = _Read(request)
     assert read.complete
     assert json.loads(read.body)["t"].startswith("größer ")
+
+
+def test_method_query_and_headers_are_those_of_the_target() -> None:
+    headers = {"Authorization": "Bearer s\xfc\xdfe", "content-type": "application/x-ndjson"}
+    plan = _plan('{"n": $sequence}', 8, method="PUT", query="a=b%20c", headers=headers)
+    read = _Read(Requests(plan).of(Due(3, 4, 0))[0])
+    assert (read.method, read.url, read.complete) == (b"PUT", b"/api/jobs?a=b%20c", True)
+    assert read.headers[b"authorization"].decode("latin-1") == headers["Authorization"]
+    assert read.headers[b"content-type"] == b"application/x-ndjson"
+    asked = Requests(replace(plan, path="/api/jobs?x=1")).of(Due(3, 4, 0))[0]
+    assert _Read(asked).url == b"/api/jobs?x=1&a=b%20c"
+
+
+def test_what_is_saved_of_a_plan_holds_no_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = _plan("", 8, headers={"Authorization": "Bearer secret"})
+    plan.save(tmp_path / "plan.json")
+    assert "secret" not in (tmp_path / "plan.json").read_text()
+    monkeypatch.setenv(HEAD_VARIABLE, json.dumps(asdict(plan.head)))
+    assert LoadPlan.load(tmp_path / "plan.json").head == plan.head

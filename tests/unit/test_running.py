@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from harness.commands import _running
-from harness.errors import UsageError
-from harness.report import page
-from harness.report.console import ConsoleNarrator
-from tests.unit.run_folders import Written
+from lossmeter.commands import _running
+from lossmeter.errors import UsageError
+from lossmeter.report import page
+from lossmeter.report.console import ConsoleNarrator
+from tests.support.judged_runs import a_result
+from tests.support.run_folders import Written
 
 
-def told(folder: Path) -> str:
+def reported(folder: Path) -> str:
     console = Console(file=io.StringIO(), width=200)
-    _running._draw(folder, ConsoleNarrator(console, "crash × channel"))
+    _running._draw(folder, a_result("pass"), ConsoleNarrator(console, "crash × channel"))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -27,7 +28,7 @@ def test_it_is_named_from_the_working_folder(
 ) -> None:
     folder = Written(tmp_path / "runs" / "a-run").save()
     monkeypatch.chdir(tmp_path)
-    assert "page: runs/a-run/report.html\n" in told(folder)
+    assert "page: runs/a-run/report.html\n" in reported(folder)
     assert (folder / "report.html").is_file()
 
 
@@ -35,8 +36,8 @@ def test_it_is_named_from_the_working_folder(
 def test_that_it_cannot_be_drawn_is_told_and_no_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fail(_: Path) -> Path:
+    def fail(*_: object) -> Path:
         raise error
 
     monkeypatch.setattr(page, "save_run_page", fail)
-    assert f"no page, {type(error).__name__}: {error}" in told(tmp_path)
+    assert f"no page, {type(error).__name__}: {error}" in reported(tmp_path)

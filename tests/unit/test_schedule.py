@@ -7,8 +7,9 @@ from itertools import starmap
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.experiment import Load, Phase
-from harness.load.schedule import payload, payload_hash, schedule
+from lossmeter.experiment import Load, Phase
+from lossmeter.load.schedule import payload, schedule
+from lossmeter.record.payloads import payload_hash
 
 
 def test_a_steady_rate_is_due_at_even_times() -> None:

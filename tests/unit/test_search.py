@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.catalogue import Catalogue, Cell, cells
-from harness.commands.search import _code
-from harness.errors import ExitCode, UsageError
-from harness.experiment import STEPS, Experiment
-from harness.found import Found, Report, Schedule, findings, instant
-from harness.report.search import search_page
-from harness.search import BOUNDS, LOAD_S, Search, aimed, check, save
-from harness.target import Behaviour
-from tests.unit.test_judge import a_result
+from lossmeter.commands.search import _code
+from lossmeter.errors import ExitCode, UsageError
+from lossmeter.experiment import STEPS, Experiment
+from lossmeter.plan.behaviour import Behaviour
+from lossmeter.plan.catalogue import Catalogue, Cell, cells
+from lossmeter.report.search import search_page
+from lossmeter.studies.found import Found, Report, Schedule, findings, instant
+from lossmeter.studies.search import BOUNDS, LOAD_S, Search, aimed, check, save
+from tests.support.judged_runs import a_result
+from tests.support.pages import squeezed
 
 
 def _cell(target: str = "redis-list") -> Cell:
@@ -132,9 +133,9 @@ def test_the_page_shows_steps_findings_and_the_schedule(tmp_path: Path) -> None:
     report.smallest = Schedule(cell, "dequeued", 15, 1, file)
     report.took_s, report.lost_after_s = 61.2, 33.7
     page = search_page(report, ["dequeued: loses 5: so"], ["Seed 1."])
-    assert "| dequeued | 1 | yes | 3 | 55.4 ms | 23 | 5 | 0 |" in page
+    assert "| dequeued | 1 | yes | 3 | 55.4 ms | 23 | 5 | 0 |" in squeezed(page)
     assert "- dequeued: loses 5: so" in page
-    assert "1 runs in 61 s; the first loss was seen after 34 s. Seed 1." in page
+    assert "1 run in 61 s; the first loss was seen after 34 s. Seed 1." in page
     assert "15 events, a kill with one dequeued: 1 lost." in page
     assert file.read_text() in page
     clean = search_page(_report(), [], [])

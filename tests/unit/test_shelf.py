@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import InterruptedRunError, ServiceError
-from harness.shelf import Shelf
+from lossmeter.errors import InterruptedRunError, ServiceError
+from lossmeter.world.server_pool import ServerPool
 
 
 class Recorded:
@@ -54,14 +54,14 @@ def maker() -> Maker:
     return Maker()
 
 
-def serve(shelf: Shelf, maker: Maker, kind: str = "one") -> Recorded:
-    with shelf.lend(kind, maker, maker.said.append) as servers:
+def serve(pool: ServerPool, maker: Maker, kind: str = "one") -> Recorded:
+    with pool.lend(kind, maker, maker.said.append) as servers:
         return servers
 
 
 def test_what_comes_back_unharmed_is_renewed_and_serves_the_next(maker: Maker) -> None:
-    with Shelf() as shelf:
-        first, second, third = (serve(shelf, maker) for _ in range(3))
+    with ServerPool() as pool:
+        first, second, third = (serve(pool, maker) for _ in range(3))
         assert first is second is third
         # Emptied as soon as it is not used, so that it lies there with nothing to do.
         assert first.done == ["start", "renew", "resume", "renew", "resume", "renew"]
@@ -70,35 +70,35 @@ def test_what_comes_back_unharmed_is_renewed_and_serves_the_next(maker: Maker) -
 
 
 def test_one_kind_does_not_stand_in_for_another(maker: Maker) -> None:
-    with Shelf() as shelf:
-        assert serve(shelf, maker, "one") is not serve(shelf, maker, "two")
-        assert serve(shelf, maker, "one") is maker.made[0]
+    with ServerPool() as pool:
+        assert serve(pool, maker, "one") is not serve(pool, maker, "two")
+        assert serve(pool, maker, "one") is maker.made[0]
         assert len(maker.made) == 2
 
 
 def test_what_is_unfit_afterwards_is_closed_and_it_is_said(maker: Maker) -> None:
-    with Shelf() as shelf:
-        with shelf.lend("one", maker, maker.said.append) as servers:
+    with ServerPool() as pool:
+        with pool.lend("one", maker, maker.said.append) as servers:
             servers.unfit_since = "a fault struck redis"
         assert servers.done == ["start", "close"]
         assert maker.said == ["servers are not kept: a fault struck redis"]
-        assert serve(shelf, maker) is not servers
+        assert serve(pool, maker) is not servers
 
 
 def test_what_cannot_be_emptied_is_closed_and_the_run_is_not_to_blame(maker: Maker) -> None:
-    with Shelf() as shelf:
-        with shelf.lend("one", maker, maker.said.append) as first:
+    with ServerPool() as pool:
+        with pool.lend("one", maker, maker.said.append) as first:
             first.fails_at = "renew"
         assert first.done == ["start", "renew", "close"]
         assert maker.said == ["servers are not kept: renew failed"]
-        assert serve(shelf, maker) is not first
+        assert serve(pool, maker) is not first
 
 
 def test_what_changed_while_it_lay_idle_is_closed_and_new_ones_serve(maker: Maker) -> None:
-    with Shelf() as shelf:
-        first = serve(shelf, maker)
+    with ServerPool() as pool:
+        first = serve(pool, maker)
         first.fails_at = "resume"
-        second = serve(shelf, maker)
+        second = serve(pool, maker)
         assert second is not first
         assert first.done == ["start", "renew", "resume", "close"]
         assert second.done == ["start", "renew"]
@@ -106,10 +106,10 @@ def test_what_changed_while_it_lay_idle_is_closed_and_new_ones_serve(maker: Make
 
 
 def test_what_does_not_close_spoils_no_run_and_is_told_at_the_end(maker: Maker) -> None:
-    shelf = Shelf(at_once=1)
-    serve(shelf, maker, "one").fails_at = "close"
-    assert serve(shelf, maker, "two") is maker.made[1]
-    with pytest.raises(ServiceError, match="did not stop: ServiceError: close failed"), shelf:
+    pool = ServerPool(at_once=1)
+    serve(pool, maker, "one").fails_at = "close"
+    assert serve(pool, maker, "two") is maker.made[1]
+    with pytest.raises(ServiceError, match="did not stop: ServiceError: close failed"), pool:
         pass
     assert maker.said == ["servers did not stop: close failed"]
     assert maker.made[1].done[-1] == "close"
@@ -126,25 +126,25 @@ def test_an_interrupt_while_all_are_closed_closes_all(maker: Maker) -> None:
         maker.made.append(Interrupted())
         return maker.made[-1]
 
-    shelf = Shelf()
-    serve(shelf, maker, "one")
-    with shelf.lend("two", interrupted, maker.said.append):
+    pool = ServerPool()
+    serve(pool, maker, "one")
+    with pool.lend("two", interrupted, maker.said.append):
         pass
-    with pytest.raises(InterruptedRunError, match="all are"), shelf:
+    with pytest.raises(InterruptedRunError, match="all are"), pool:
         pass
     assert [made.done.count("close") for made in maker.made] == [1, 2]
 
 
 @pytest.mark.parametrize("error", [ServiceError("died"), KeyboardInterrupt(), ValueError("bug")])
 def test_after_an_error_nothing_is_kept(maker: Maker, error: BaseException) -> None:
-    with Shelf() as shelf:
+    with ServerPool() as pool:
         with (
             pytest.raises(type(error)),
-            shelf.lend("one", maker, maker.said.append) as servers,
+            pool.lend("one", maker, maker.said.append) as servers,
         ):
             raise error
         assert servers.done == ["start", "close"]
-        assert serve(shelf, maker) is not servers
+        assert serve(pool, maker) is not servers
 
 
 def test_what_does_not_start_is_closed(maker: Maker) -> None:
@@ -154,9 +154,9 @@ def test_what_does_not_start_is_closed(maker: Maker) -> None:
         return made
 
     with (
-        Shelf() as shelf,
+        ServerPool() as pool,
         pytest.raises(ServiceError, match="start failed"),
-        shelf.lend("one", failing, maker.said.append),
+        pool.lend("one", failing, maker.said.append),
     ):
         pass
     assert maker.made[0].done == ["start", "close"]
@@ -164,17 +164,17 @@ def test_what_does_not_start_is_closed(maker: Maker) -> None:
 
 def test_without_a_place_each_run_has_its_own(maker: Maker) -> None:
     # Not entered, as when a run alone makes one.
-    shelf = Shelf(at_once=0)
-    assert serve(shelf, maker) is not serve(shelf, maker)
+    pool = ServerPool(at_once=0)
+    assert serve(pool, maker) is not serve(pool, maker)
     assert [made.done for made in maker.made] == [["start", "close"]] * 2
 
 
 def test_of_more_than_it_has_places_for_the_oldest_goes(maker: Maker) -> None:
-    with Shelf(at_once=2) as shelf:
-        one = serve(shelf, maker, "one")
-        two = serve(shelf, maker, "two")
-        assert serve(shelf, maker, "one") is one
-        three = serve(shelf, maker, "three")
+    with ServerPool(at_once=2) as pool:
+        one = serve(pool, maker, "one")
+        two = serve(pool, maker, "two")
+        assert serve(pool, maker, "one") is one
+        three = serve(pool, maker, "three")
         assert two.done == ["start", "renew", "close"]
         assert one.done == ["start", "renew", "resume", "renew"]
         assert three.done == ["start", "renew"]
@@ -183,27 +183,27 @@ def test_of_more_than_it_has_places_for_the_oldest_goes(maker: Maker) -> None:
 
 
 def test_one_that_does_not_close_does_not_keep_the_others_open(maker: Maker) -> None:
-    shelf = Shelf()
+    pool = ServerPool()
     for kind in ("one", "two", "three"):
-        serve(shelf, maker, kind)
+        serve(pool, maker, kind)
     maker.made[1].fails_at = "close"
-    with pytest.raises(ServiceError, match="close failed"), shelf:
+    with pytest.raises(ServiceError, match="close failed"), pool:
         pass
     assert all(made.done[-1] == "close" for made in maker.made)
 
 
 def test_what_went_wrong_before_is_what_is_told(maker: Maker) -> None:
-    shelf = Shelf()
-    serve(shelf, maker).fails_at = "close"
-    with pytest.raises(ValueError, match="bug"), shelf:
+    pool = ServerPool()
+    serve(pool, maker).fails_at = "close"
+    with pytest.raises(ValueError, match="bug"), pool:
         raise ValueError("bug")
     assert maker.made[0].done[-1] == "close"
 
 
 def test_two_runs_at_once_have_servers_of_their_own(maker: Maker) -> None:
-    with Shelf() as shelf:
-        with shelf.lend("one", maker, maker.said.append) as outer:
-            inner = serve(shelf, maker)
+    with ServerPool() as pool:
+        with pool.lend("one", maker, maker.said.append) as outer:
+            inner = serve(pool, maker)
             assert inner is not outer
         assert inner.done == ["start", "renew", "close"]
-        assert serve(shelf, maker) is outer
+        assert serve(pool, maker) is outer

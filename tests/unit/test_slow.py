@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from targets.dispatcher.config import Handler
-from targets.dispatcher.slow import SlowWork
+from lossmeter_dispatcher.config import Handler
+from lossmeter_dispatcher.slow import SlowWork
 
 
 class Database:
@@ -94,7 +94,7 @@ def test_a_waiter_that_is_cancelled_does_not_take_the_answer_away() -> None:
 
 
 def test_the_oldest_answer_goes_when_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("targets.dispatcher.slow.MOST_KEPT", 2)
+    monkeypatch.setattr("lossmeter_dispatcher.slow.MOST_KEPT", 2)
     database = Database()
 
     async def events() -> None:

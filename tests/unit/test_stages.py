@@ -11,37 +11,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.catalogue import Catalogue
-from harness.errors import LedgerError
-from harness.ledger import stages
-from harness.ledger.reconcile import reconcile
-from harness.ledger.records import PAIR
-from harness.ledger.stages import (
+from lossmeter.errors import LedgerError
+from lossmeter.experiment import Step
+from lossmeter.judge.ledger.reconcile import reconcile
+from lossmeter.judge.ledger.stages import (
+    When,
+    by_stage,
+    by_time,
+    died_of,
+    last_marks,
+    lost_events,
+    when_lost,
+)
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.record import mark_format
+from lossmeter.record.arrays import PAIR
+from lossmeter.record.mark_format import (
     EVERY,
     HEADER,
     MAGIC,
     MARK,
+    MARKS,
     RECORD,
-    Died,
-    Life,
+    Lifetime,
     Marks,
     Stage,
-    When,
-    by_stage,
-    by_time,
-    combine,
-    died_of,
-    last_marks,
-    lost_events,
+    of_lifetime,
     parse_header,
     parse_records,
-    when_lost,
 )
-from harness.marks import FOLDER, MarkFile, _lives, _parts, load_marks, save_marks
-from targets.dispatcher import stages as theirs
-from targets.dispatcher.config import ConfigurationError, StageSettings
-from targets.dispatcher.events import Event
-from tests.unit.histories import History, histories
+from lossmeter.record.marks import FOLDER, MarkFile, _lifetimes, _parts, load_marks, save_marks
+from lossmeter_dispatcher import stages as theirs
+from lossmeter_dispatcher.config import ConfigurationError, StageSettings
+from lossmeter_dispatcher.events import Event
+from tests.support.histories import History, histories
 
 BOOT = "0123456789abcdef" * 2
 
@@ -54,37 +57,37 @@ def _marks(folder: Path, boot_id: str = BOOT, capacity: int = 100_000) -> theirs
     return theirs.FileMarks(folder, boot_id, survives=True, capacity=capacity)
 
 
-def read_marks(run: Path) -> stages.Marks:
+def read_marks(run: Path) -> mark_format.Marks:
     """Read the files of all lives, as they are while targets still mark."""
-    lives = _lives(run)
+    lives = _lifetimes(run)
     records = np.concatenate([np.empty(0, MARK), *_parts(lives)])
-    return stages.Marks(records, [life for life, _ in lives])
+    return mark_format.Marks(records, [life for life, _ in lives])
 
 
 # Both sides of the format.
 
 
 def test_both_sides_name_the_same_stages() -> None:
-    assert {s.name: int(s) for s in Stage} == {s.name: int(s) for s in theirs.Stage}
+    assert {s.name: int(s) for s in Stage if s in MARKS} == {s.name: int(s) for s in theirs.Stage}
 
 
 def test_both_sides_agree_on_the_format(tmp_path: Path) -> None:
-    assert theirs.MAGIC == stages.MAGIC
-    assert theirs.HEADER.format == stages.HEADER.format
-    assert theirs.EVERY == stages.EVERY
-    assert theirs.RECORD.size == stages.RECORD.itemsize
+    assert theirs.MAGIC == mark_format.MAGIC
+    assert theirs.HEADER.format == mark_format.HEADER.format
+    assert theirs.EVERY == mark_format.EVERY
+    assert theirs.RECORD.size == mark_format.RECORD.itemsize
     marks = _marks(tmp_path / "target")
     greatest = (2**31 - 1, 2**62 - 1)
     for stage in theirs.Stage:
         marks.mark(_event(*greatest), stage)
     marks.mark_every(theirs.Stage.ABANDONED)
     read = read_marks(tmp_path)
-    (life,) = read.lives
+    (life,) = read.lifetimes
     assert (life.boot_id, life.survives, life.overflow) == (BOOT, True, 0)
-    assert read.records["stage"][:-1].tolist() == list(Stage)
+    assert read.records["stage"][:-1].tolist() == list(MARKS)
     assert set(read.records["producer"][:-1].tolist()) == {greatest[0]}
     assert set(read.records["sequence"][:-1].tolist()) == {greatest[1]}
-    assert read.records[["producer", "sequence"]][-1].tolist() == stages.EVERY
+    assert read.records[["producer", "sequence"]][-1].tolist() == mark_format.EVERY
     assert (np.diff(read.records["at_ns"]) >= 0).all()
     assert life.started_ns <= read.records["at_ns"][0]
 
@@ -129,7 +132,7 @@ def test_lives_do_not_destroy_each_others_marks(tmp_path: Path) -> None:
     second.mark(_event(0, 0), theirs.Stage.PERSISTED)
     first.mark(_event(0, 1), theirs.Stage.QUEUED)
     read = read_marks(tmp_path)
-    assert len(read.lives) == 2
+    assert len(read.lifetimes) == 2
     assert sorted(read.records["stage"].tolist()) == [Stage.QUEUED, Stage.TAKEN, Stage.PERSISTED]
 
 
@@ -151,7 +154,7 @@ def test_saved_marks_are_loaded_again_and_the_files_are_gone(tmp_path: Path) -> 
     assert list((tmp_path / "target").iterdir()) == []
     loaded = load_marks(tmp_path)
     assert loaded.records["sequence"].tolist() == [4]
-    assert loaded.lives[0].boot_id == BOOT
+    assert loaded.lifetimes[0].boot_id == BOOT
 
 
 def test_a_run_without_marks_has_none(tmp_path: Path) -> None:
@@ -166,7 +169,7 @@ def test_what_is_no_file_of_marks_is_refused(data: bytes) -> None:
 
 def test_a_stage_that_does_not_exist_is_refused() -> None:
     with pytest.raises(LedgerError, match="does not exist"):
-        parse_records(theirs.RECORD.pack(0, 0, 0, max(Stage) + 1))
+        parse_records(theirs.RECORD.pack(0, 0, 0, max(MARKS) + 1))
 
 
 def test_a_record_that_was_never_finished_ends_the_file() -> None:
@@ -191,7 +194,7 @@ def test_every_shipped_target_of_the_dispatcher_marks_stages() -> None:
     catalogue = Catalogue.here()
     for name in catalogue.target_names():
         target = catalogue.target(name)
-        if target.start is None or "targets.dispatcher" not in target.start.command:
+        if target.start is None or "lossmeter_dispatcher" not in target.start.command:
             continue
         assert target.stages, f"targets/{name}.toml: stages = true"
         path = target.start.environment["DISPATCHER_STAGES__PATH"]
@@ -202,7 +205,7 @@ def test_every_shipped_target_of_the_dispatcher_marks_stages() -> None:
 
 
 @dataclass
-class Told:
+class Operations:
     """Marks in plain words: per life whether its queue survives, and (sequence, stage)."""
 
     lives: list[tuple[bool, list[tuple[int, Stage]]]] = field(default_factory=list)
@@ -210,23 +213,24 @@ class Told:
     def marks(self) -> Marks:
         files = []
         for number, (survives, marked) in enumerate(self.lives):
-            records = np.zeros(len(marked), stages.RECORD)
+            records = np.zeros(len(marked), mark_format.RECORD)
             for place, (sequence, stage) in enumerate(marked):
                 every = sequence < 0
                 records[place] = (
-                    stages.EVERY[1] if every else sequence,
+                    mark_format.EVERY[1] if every else sequence,
                     1000 * number + place,
-                    stages.EVERY[0] if every else 0,
+                    mark_format.EVERY[0] if every else 0,
                     stage,
                 )
-            files.append((Life(str(number), number, survives, 0), records))
-        return combine(files)
+            files.append((Lifetime(str(number), number, survives, 0), records))
+        parts = [of_lifetime(number, records) for number, (_, records) in enumerate(files)]
+        return Marks(np.concatenate([np.empty(0, MARK), *parts]), [head for head, _ in files])
 
 
-def _died(*lives: tuple[bool, list[tuple[int, Stage]]]) -> Died:
+def _died(*lives: tuple[bool, list[tuple[int, Stage]]]) -> Stage:
     lost = np.zeros(1, PAIR)
-    died, _ = died_of(lost, Told(list(lives)).marks())
-    return Died(died[0])
+    died, _ = died_of(lost, Operations(list(lives)).marks())
+    return Stage(died[0])
 
 
 S = Stage
@@ -240,46 +244,47 @@ def _way(*more: Stage, upto: Stage = S.HANDLING) -> list[tuple[int, Stage]]:
 @pytest.mark.parametrize(
     ("lives", "died"),
     [
-        ([(False, _way(upto=S.ACCEPTED))], Died.ACCEPTED),
-        ([(False, _way(upto=S.QUEUED))], Died.QUEUED),
-        ([(True, _way(upto=S.QUEUED))], Died.BROKER),
-        ([(False, _way(upto=S.TAKEN))], Died.IN_HAND),
-        ([(True, _way())], Died.IN_HAND),
-        ([(False, _way(S.RETRYING))], Died.RETRYING),
-        ([(False, _way(S.RETRYING, S.HANDLING))], Died.IN_HAND),
-        ([(False, _way(S.DROPPED))], Died.DROPPED),
-        ([(False, _way(S.OVERFLOWED))], Died.OVERFLOWED),
-        ([(False, _way(S.UNLETTERED))], Died.UNLETTERED),
-        ([(False, _way(S.DEAD_LETTERED))], Died.LETTER_GONE),
-        ([(False, _way(S.DEAD_LETTERED, S.REQUEUED))], Died.QUEUED),
-        ([(False, _way(upto=S.PERSISTED))], Died.DATABASE),
-        ([(False, _way(upto=S.ACKNOWLEDGED))], Died.DATABASE),
+        ([(False, _way(upto=S.ACCEPTED))], S.ACCEPTED),
+        ([(False, _way(upto=S.QUEUED))], S.QUEUED),
+        ([(True, _way(upto=S.QUEUED))], S.IN_BROKER),
+        ([(False, _way(upto=S.TAKEN))], S.TAKEN),
+        ([(True, _way())], S.TAKEN),
+        ([(False, _way(S.RETRYING))], S.RETRYING),
+        ([(False, _way(S.RETRYING, S.HANDLING))], S.TAKEN),
+        ([(False, _way(S.DROPPED))], S.DROPPED),
+        ([(False, _way(S.OVERFLOWED))], S.OVERFLOWED),
+        ([(False, _way(S.UNLETTERED))], S.UNLETTERED),
+        ([(False, _way(S.DEAD_LETTERED))], S.DEAD_LETTERED),
+        ([(False, _way(S.DEAD_LETTERED, S.REQUEUED))], S.QUEUED),
+        ([(False, _way(upto=S.PERSISTED))], S.PERSISTED),
+        ([(False, _way(upto=S.ACKNOWLEDGED))], S.PERSISTED),
         # Closed down in order: what was in memory is abandoned, what the queue keeps is not.
-        ([(False, [*_way(upto=S.QUEUED), (-1, S.CLOSING), (-1, S.ABANDONED)])], Died.ABANDONED),
-        ([(False, [*_way(), (-1, S.CLOSING), (-1, S.ABANDONED)])], Died.ABANDONED),
-        ([(True, [*_way(upto=S.QUEUED), (-1, S.CLOSING), (-1, S.ABANDONED)])], Died.BROKER),
-        ([(True, [*_way(), (-1, S.CLOSING), (-1, S.ABANDONED)])], Died.ABANDONED),
-        ([(False, [*_way(S.DROPPED), (-1, S.CLOSING), (-1, S.ABANDONED)])], Died.DROPPED),
+        ([(False, [*_way(upto=S.QUEUED), (-1, S.CLOSING), (-1, S.ABANDONED)])], S.ABANDONED),
+        ([(False, [*_way(), (-1, S.CLOSING), (-1, S.ABANDONED)])], S.ABANDONED),
+        ([(True, [*_way(upto=S.QUEUED), (-1, S.CLOSING), (-1, S.ABANDONED)])], S.IN_BROKER),
+        ([(True, [*_way(), (-1, S.CLOSING), (-1, S.ABANDONED)])], S.ABANDONED),
+        ([(False, [*_way(S.DROPPED), (-1, S.CLOSING), (-1, S.ABANDONED)])], S.DROPPED),
         # Killed before it gave up.
-        ([(False, [*_way(upto=S.QUEUED), (-1, S.CLOSING)])], Died.QUEUED),
+        ([(False, [*_way(upto=S.QUEUED), (-1, S.CLOSING)])], S.QUEUED),
         # The yes of the queue came back after a worker had taken the event.
-        ([(True, [(0, S.ACCEPTED), (0, S.TAKEN), (0, S.QUEUED)])], Died.IN_HAND),
+        ([(True, [(0, S.ACCEPTED), (0, S.TAKEN), (0, S.QUEUED)])], S.TAKEN),
         # Redelivered in a second life, which closed down while the first was killed.
-        ([(True, _way()), (True, [(0, S.TAKEN)])], Died.IN_HAND),
-        ([(True, _way()), (True, [(0, S.TAKEN), (-1, S.ABANDONED)])], Died.ABANDONED),
-        ([(True, _way()), (True, [(-1, S.ABANDONED)])], Died.IN_HAND),
-        ([(True, [(1, S.TAKEN)])], Died.UNMARKED),
-        ([], Died.UNMARKED),
+        ([(True, _way()), (True, [(0, S.TAKEN)])], S.TAKEN),
+        ([(True, _way()), (True, [(0, S.TAKEN), (-1, S.ABANDONED)])], S.ABANDONED),
+        ([(True, _way()), (True, [(-1, S.ABANDONED)])], S.TAKEN),
+        ([(True, [(1, S.TAKEN)])], S.UNMARKED),
+        ([], S.UNMARKED),
     ],
 )
 def test_an_event_died_of_what_its_marks_say(
-    lives: list[tuple[bool, list[tuple[int, Stage]]]], died: Died
+    lives: list[tuple[bool, list[tuple[int, Stage]]]], died: Stage
 ) -> None:
-    assert _died(*lives) is died
+    assert _died(*lives).words == died.words
 
 
 def test_everything_that_can_be_died_of_has_words() -> None:
-    assert len({died.words for died in Died}) == len(Died)
+    assert all(stage.words for stage in Stage)
+    assert {stage.step for stage in Stage} == {*Step} - {Step.ACKED} | {None}
     assert len({when.words for when in When}) == len(When)
 
 
@@ -294,10 +299,14 @@ def test_an_event_is_placed_by_time_against_the_fault(sent: int, acked: int, whe
     assert when_lost(*at, (10, None)) == [min(when, When.DURING)]
 
 
+_MARKS = [Stage(mark) for mark in MARKS]
 _ANY = st.lists(
     st.tuples(
         st.booleans(),
-        st.lists(st.tuples(st.integers(-1, 6), st.sampled_from(list(Stage))), max_size=30),
+        st.lists(
+            st.tuples(st.integers(-1, 6), st.sampled_from([Stage(mark) for mark in MARKS])),
+            max_size=30,
+        ),
     ),
     max_size=3,
 )
@@ -307,11 +316,11 @@ _ANY = st.lists(
 def test_each_lost_event_is_placed_once(
     history: History, lives: list[tuple[bool, list[tuple[int, Stage]]]]
 ) -> None:
-    marks = Told(lives).marks()
-    told = history.told()
-    ledger = reconcile(told, history.held())
-    lost = lost_events(told, ledger, marks, (15, 20))
-    unmarked = int((lost["died"] == Died.UNMARKED).sum())
+    marks = Operations(lives).marks()
+    operations = history.operations()
+    ledger = reconcile(operations, history.held())
+    lost = lost_events(operations, ledger, marks, (15, 20))
+    unmarked = int((lost["died"] == S.UNMARKED).sum())
     assert sum(by_stage(lost).values()) + unmarked == ledger.counts.lost
     assert sum(by_time(lost).values()) == ledger.counts.lost
     for event in lost:
@@ -323,7 +332,7 @@ def test_each_lost_event_is_placed_once(
 def test_each_event_has_one_last_mark(
     lives: list[tuple[bool, list[tuple[int, Stage]]]],
 ) -> None:
-    last = last_marks(Told(lives).marks().records)
+    last = last_marks(Operations(lives).marks().records)
     marked = {sequence for _, marks in lives for sequence, _ in marks if sequence >= 0}
     assert last["sequence"].tolist() == sorted(marked)
     assert last.dtype == MARK
@@ -348,7 +357,7 @@ def test_the_marks_of_some_events_are_read_without_the_others(tmp_path: Path) ->
     assert whole.records.tobytes() == before.records.tobytes()
     wanted = np.array([(1, 4), (1, 49_999), (2, 4), (1, 3)], PAIR)
     some = load_marks(tmp_path, wanted)
-    assert some.lives == whole.lives
+    assert some.lifetimes == whole.lifetimes
     is_wanted = (whole.records["producer"] == EVERY[0]) | (
         (whole.records["producer"] == 1) & np.isin(whole.records["sequence"], (3, 4, 49_999))
     )

@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from harness.ledger.ascending import Ascending
-from harness.ledger.stats import back_ns
+from lossmeter.judge.ledger.ascending import Ascending
+from lossmeter.judge.ledger.stats import back_ns
 
 MS = 1_000_000
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.errors import LedgerError, UsageError
-from harness.experiment import STEPS, Trigger
-from harness.ledger.reconcile import reconcile
-from harness.ledger.stages import MARK
-from harness.ledger.steps import Step, dwell_s, struck_at
-from harness.load.journal import JournalWriter
-from harness.model import Status
-from harness.site import Incarnation
-from harness.steering import PATIENCE_S, Way, aim
-from targets.dispatcher.events import Event
-from targets.dispatcher.stages import FileMarks, Stage
-from tests.unit.histories import ACKED, UNKNOWN, History
+from lossmeter.errors import LedgerError, UsageError
+from lossmeter.experiment import STEPS, Trigger
+from lossmeter.judge.ledger.reconcile import reconcile
+from lossmeter.judge.ledger.steps import AtStep, dwell_s, struck_at
+from lossmeter.load.journal import JournalWriter
+from lossmeter.model import Status
+from lossmeter.record.mark_format import MARK
+from lossmeter.run.aim import PATIENCE_S, Way, aim
+from lossmeter.world.site import Incarnation
+from lossmeter_dispatcher.events import Event
+from lossmeter_dispatcher.stages import FileMarks, Stage
+from tests.support.histories import ACKED, UNKNOWN, History
 
 WAY = [
     (Stage.ACCEPTED, "accepted"),
@@ -231,15 +231,15 @@ def test_what_became_of_the_events_at_each_step() -> None:
         (4, 30, Stage.TAKEN),
         (6, 60, Stage.QUEUED),
     )
-    told = history.told()
-    seen = struck_at(marks, told, reconcile(told, history.held()), 20)
+    operations = history.operations()
+    seen = struck_at(marks, operations, reconcile(operations, history.held()), 20)
     assert seen == {
-        "accepted": Step(1),
-        "enqueued": Step(1),
-        "acked": Step(1, lost=1),
-        "dequeued": Step(1, lost=1),
-        "inserted": Step(1, duplicated=1),
-        "committed": Step(1),
+        "accepted": AtStep(1),
+        "enqueued": AtStep(1),
+        "acked": AtStep(1, lost=1),
+        "dequeued": AtStep(1, lost=1),
+        "inserted": AtStep(1, duplicated=1),
+        "committed": AtStep(1),
     }
 
 

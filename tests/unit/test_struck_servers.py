@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.admission import services_of, strikes_servers
-from harness.catalogue import Catalogue, Cell, cells
-from harness.narrator import Silent
-from harness.plugins import load
-from harness.run import Ask, _Story
-from harness.shelf import Shelf
+from lossmeter.plan.catalogue import Catalogue, Cell, cells
+from lossmeter.plugins import load
+from lossmeter.run.admission import strikes_servers
+from lossmeter.run.narrator import Silent
+from lossmeter.run.probe import HealthProbe
+from lossmeter.run.set_up import Ask, order_of
+from lossmeter.world.server_pool import ServerPool
 
 STRIKING = {"broker-down", "db-disk-full", "power-loss"}
 
@@ -29,12 +30,16 @@ def test_faults_strike_servers_in_these_experiments_and_no_others() -> None:
 
 @pytest.mark.parametrize(("experiment", "keeps"), [("crash", True), ("broker-down", False)])
 def test_they_are_ordered_without_the_shelf(tmp_path: Path, experiment: str, keeps: bool) -> None:
-    from harness import runtimes
+    from lossmeter.world import runtimes
 
     catalogue = Catalogue.here()
     cell = cells(catalogue, catalogue.experiment(experiment), ["redis"], [])[0]
-    shelf = Shelf()
+    pool = ServerPool()
     runtime = load(runtimes, "local", "runtime").RUNTIME
-    ask = Ask(cell, runtime, 1, tmp_path, Silent(), shelf=shelf)
-    order = _Story(ask, services_of(cell))._order()
-    assert order.shelf is (shelf if keeps else None)
+    ask = Ask(cell, runtime, 1, tmp_path, Silent(), pool=pool)
+
+    def probe(url: str) -> HealthProbe:
+        return HealthProbe(url, cell.target.http, tmp_path / "probe.jsonl")
+
+    order = order_of(ask, tmp_path, probe)
+    assert order.pool is (pool if keeps else None)

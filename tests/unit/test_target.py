@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
-from harness.catalogue import Catalogue
-from harness.errors import UsageError
-from harness.target import load_target
+from lossmeter.errors import UsageError
+from lossmeter.plan.catalogue import Catalogue
+from lossmeter.plan.http import Http
+from lossmeter.plan.target import load_target
 
 GOOD = """
 name = "mine"
@@ -41,6 +43,7 @@ def test_a_target_of_ones_own_needs_no_more_than_this(tmp_path: Path) -> None:
         ("[attach]", '[start]\ncommand = ["x"]\n[attach]', "give exactly one of"),
         ("[attach]", 'services = ["postgres"]\n[attach]', "brings its own servers"),
         ("postgresql://me@127.0.0.1/mine", "mysql", "is neither one of services nor"),
+        ("postgresql://me@", "postgresql+psycopg2://me:x@", "'postgresql+psycopg2://***@127"),
         ("[persisted]", '[http]\nbody = "{}"\n[persisted]', "does not carry $producer"),
         ("[persisted]", '[http]\nbody = "$x"\n[persisted]', "may use $producer"),
         (
@@ -49,7 +52,6 @@ def test_a_target_of_ones_own_needs_no_more_than_this(tmp_path: Path) -> None:
             "status 202 is listed both",
         ),
         ("[persisted]", "[http]\naccepted = [99]\n[persisted]", "http.accepted.0"),
-        ("query =", "querry =", "persisted.query: Field required"),
         (
             "[persisted]",
             '[behaviour]\nwhen_full = "rate-limit"\n[persisted]',
@@ -170,3 +172,61 @@ def test_shipped_targets_are_valid(name: str) -> None:
     target = Catalogue.here().target(name)
     assert target.name == name
     assert target.settings
+
+
+@pytest.mark.parametrize(
+    ("http", "said"),
+    [
+        ({"method": "GET"}, "'POST', 'PUT' or 'PATCH'"),
+        ({"base": "api"}, "pattern"),
+        ({"base": "/api/"}, "pattern"),
+        ({"events": "/a b"}, "pattern"),
+        ({"headers": {"Bad name": "x"}}, "'Bad name' is no name of a header"),
+        ({"headers": {"Content-Length": "1"}}, "Content-Length is written by the load itself"),
+        ({"headers": {"A": "x\r\nB: y"}}, "A: the value has a line break"),
+        ({"headers": {"A": {"env": "X", "file": "y"}}}, "exactly one of env"),
+        ({"headers": {"A": {}}}, "exactly one of env"),
+        ({"tls": {}}, "ca"),
+    ],
+)
+def test_what_cannot_be_said_over_http_is_refused(http: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Http.model_validate(http)
+
+
+def test_https_and_its_certificates_need_each_other(tmp_path: Path) -> None:
+    attached = """
+name = "there"
+summary = "runs already"
+ack_level = "enqueued"
+[attach]
+url = "https://127.0.0.1:1"
+[persisted]
+database = "postgresql://nobody@127.0.0.1/x"
+query = "select 1"
+"""
+    (tmp_path / "there.toml").write_text(attached)
+    with pytest.raises(UsageError, match=r"https and \[http\.tls\]"):
+        load_target(tmp_path / "there.toml")
+    (tmp_path / "there.toml").write_text(attached + '[http.tls]\nca = "ca.pem"\n')
+    http = load_target(tmp_path / "there.toml").http
+    assert http.tls is not None
+    assert http.tls.ca == tmp_path.resolve() / "ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("[http]\ntimeout_s = true\n", "http.timeout_s: must be a number, and is true"),
+        ('[http]\ntimeout_s = "5"\n', "http.timeout_s: must be a number, and is the text '5'"),
+        ("[behaviour]\nworkers = true\n", "behaviour.workers: must be a number, and is true"),
+        ("[persisted]\nquiet_s = true\n", "persisted.quiet_s: must be a number, and is true"),
+        ('[container]\nport = "80"\n', "container.port: must be a number, and is the text '80'"),
+    ],
+)
+def test_true_and_digits_in_quotes_are_no_numbers(tmp_path: Path, table: str, said: str) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(f'extends = "channel"\nname = "own"\n{table}')
+    with pytest.raises(UsageError) as raised:
+        Catalogue.here().target(str(file))
+    assert said in str(raised.value)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness.conduct import POLL_S, _ByCounter, _ByProbe
-from harness.errors import UsageError
-from harness.experiment import Trigger
-from harness.probe import HealthProbe
-from harness.site import Sample
-from harness.target import Http
+from lossmeter.errors import UsageError
+from lossmeter.experiment import Trigger
+from lossmeter.plan.http import Http
+from lossmeter.run.conditions import POLL_S, ByCounter, ByProbe
+from lossmeter.run.probe import HealthProbe
+from lossmeter.world.site import Sample
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_a_counter_is_looked_at_often_and_the_look_before_is_kept() -> None:
         looks.append(time.monotonic())
         return int((time.monotonic() - begin) / 0.1)
 
-    watch = _ByCounter(count, Trigger("persisted >= 2"))
+    watch = ByCounter(count, Trigger("persisted >= 2"))
     assert watch.look(0.05) is None
     assert watch.last() == 0
     met = watch.look(2)
@@ -91,12 +92,12 @@ def test_a_counter_is_looked_at_often_and_the_look_before_is_kept() -> None:
 
 def test_a_counter_that_does_not_say_is_asked_again() -> None:
     answers = iter([None, None, 1])
-    met = _ByCounter(lambda: next(answers), Trigger("first refusal")).look(2)
+    met = ByCounter(lambda: next(answers), Trigger("first refusal")).look(2)
     assert met is not None
 
 
 def test_a_condition_that_holds_at_the_first_look_has_none_before() -> None:
-    met = _ByCounter(lambda: 9, Trigger("persisted >= 9")).look(1)
+    met = ByCounter(lambda: 9, Trigger("persisted >= 9")).look(1)
     assert met is not None
     assert met.gap_s is None
 
@@ -119,7 +120,7 @@ def test_the_probe_tells_of_the_look_before_too(tmp_path: Path) -> None:
     found = []
 
     def wait() -> None:
-        found.append(_ByProbe(probe, trigger).look(5))
+        found.append(ByProbe(probe, trigger).look(5))
 
     waiting = threading.Thread(target=wait)
     waiting.start()
@@ -132,3 +133,38 @@ def test_the_probe_tells_of_the_look_before_too(tmp_path: Path) -> None:
     before = next(sample for sample in probe.samples() if sample.queue_length == 2)
     assert met.at_ns == at.answered_ns
     assert met.before_ns == before.asked_ns
+
+
+def test_a_sample_between_two_looks_meets_the_condition_too(tmp_path: Path) -> None:
+    probe = _Scripted([], tmp_path / "probe.jsonl")
+    lengths = [7, 0, 0, 0, 9, 0]
+    watch = ByProbe(probe, Trigger("queue_length >= 5"), seen=1)
+    looked: list[int | None] = []
+
+    def take(until: int) -> None:
+        for number in range(len(probe.samples()), until):
+            probe._samples.append(Sample(number, number + 1, ok=True, queue_length=lengths[number]))
+
+    def holds(value: float) -> bool:
+        looked.append(int(value))
+        return value >= 5
+
+    object.__setattr__(watch, "_trigger", _Counting(holds))
+    take(3)
+    assert watch.look(0) is None
+    # The queue is long for a moment while nobody waits.
+    take(6)
+    met = watch.look(0)
+    assert met is not None
+    assert (met.at_ns, met.before_ns) == (5, 3)
+    assert looked == [0, 0, 0, 9]
+
+
+class _Counting:
+    """A trigger that notes what it is asked."""
+
+    def __init__(self, holds: Callable[[float], bool]) -> None:
+        self.holds = holds
+
+    def metric(self) -> str:
+        return "queue_length"

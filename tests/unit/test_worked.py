@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from harness.catalogue import Catalogue, Cell
-from harness.commands.worked_numbers import _code, _newest, _of, _rows, _save
-from harness.errors import ExitCode, UsageError
-from harness.model import Predicted, Verdict
-from harness.report.worked import worked_page
-from harness.result import Result
-from harness.worked import Number, Row, cell_of, read_numbers
-from tests.unit.test_judge import Run
+from lossmeter.commands.worked_numbers import _code, _newest, _of, _rows, _save
+from lossmeter.errors import ExitCode, UsageError
+from lossmeter.model import Predicted, Verdict
+from lossmeter.plan.catalogue import Catalogue, Cell
+from lossmeter.plan.project import Project
+from lossmeter.record.result import Result
+from lossmeter.report.worked import worked_page
+from lossmeter.studies.worked import Number, Row, cell_of, read_numbers
+from tests.support.judged_runs import Run
+from tests.support.pages import squeezed
+from tests.support.recorded_runs import record
 
 CHANNEL = {"target": "channel"}
 _PROJECT = Path(__file__).resolve().parents[2]
@@ -88,7 +91,7 @@ def test_runs_that_were_not_judged_show_nothing(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     for name in ("experiments", "targets"):
         (tmp_path / name).symlink_to(Path(__file__).resolve().parents[2] / name)
-    catalogue = Catalogue(tmp_path)
+    catalogue = Catalogue(Project.of(tmp_path))
     verdicts = [Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.ERROR, Verdict.PASS]
     asked: list[str] = []
 
@@ -112,19 +115,16 @@ def test_runs_that_were_not_judged_show_nothing(tmp_path: Path) -> None:
 def test_recorded_runs_are_taken_the_newest_first_and_of_this_runtime_only(
     tmp_path: Path,
 ) -> None:
-    made = _results(tmp_path, [Verdict.PASS] * 3)
-    names = ("20260101T000000Z-a", "20260103T000000Z-a", "20260102T000000Z-a")
-    for result, name, runtime in zip(made, names, ("local", "local", "docker"), strict=True):
-        (tmp_path / name).mkdir()
-        update = {"run_id": name, "runtime": runtime, "experiment": "crash-full"} | CHANNEL
-        result.model_copy(update=update).save(tmp_path / name)
-    (tmp_path / "20260104T000000Z-broken").mkdir()
-    known = _newest(tmp_path, "local")
+    names = ("20260101T000000Z-a-1", "20260103T000000Z-a-1", "20260102T000000Z-a-1")
+    for name, runtime in zip(names, ("local", "local", "docker"), strict=True):
+        record(tmp_path, name, runtime=runtime, experiment="crash-full", **CHANNEL)
+    (tmp_path / "results" / "runs" / "20260104T000000Z-broken").mkdir()
+    known = _newest(Catalogue(Project.of(tmp_path)), "local")
     assert [result.run_id for result in known] == [names[1], names[0]]
     cell = cell_of(CRASH, Catalogue.here())
     assert isinstance(cell, Cell)
     assert [result.run_id for result in _of(cell, known)] == [names[1], names[0]]
-    (row,) = _rows([CRASH], Catalogue(_PROJECT), lambda _: None, lambda _: [])
+    (row,) = _rows([CRASH], Catalogue(Project.of(_PROJECT)), lambda _: None, lambda _: [])
     assert row.why_not == "no run of it is recorded"
 
 
@@ -139,8 +139,8 @@ def test_what_cannot_run_here_is_left_out(tmp_path: Path) -> None:
 
 
 def _row(measured: list[float], **more: object) -> Row:
-    told = {"number": CRASH, "unit": "events", "measured": measured, "made": 5} | more
-    return Row.model_validate(told)
+    reported = {"number": CRASH, "unit": "events", "measured": measured, "made": 5} | more
+    return Row.model_validate(reported)
 
 
 @pytest.mark.parametrize(
@@ -169,14 +169,14 @@ def test_the_page_and_the_data_say_the_same(tmp_path: Path) -> None:
         _row([1003.0, 1005.0, 1004.0], predicted=[1005.0] * 3),
         _row([], made=0, why_not="there is no experiment flood yet"),
     ]
-    page = worked_page(rows, "harness worked-numbers", {"cores": 2})
+    page = worked_page(rows, "lossmeter worked-numbers", {"cores": 2})
     line = (
-        "| a crash loses 1005 | 1005 events | 1005 | 1003, 1005, 1004 (3 of 5 judged) "
-        "| 1004 | -1 | yes |"
+        "| a crash loses 1005 | 1,005 events | 1,005 | 1,003, 1,005, 1,004 (3 of 5 judged) "
+        "| 1,004 | −1 | yes |"
     )
-    assert line in page.splitlines()
+    assert line in squeezed(page).splitlines()
     assert "- a crash loses 1005: there is no experiment flood yet" in page
-    _save(Catalogue(tmp_path), rows, "harness worked-numbers", "local")
-    told = json.loads((tmp_path / "results" / "worked-numbers.json").read_text())
-    assert [each["median"] for each in told["numbers"]] == [1004.0, None]
-    assert told["machine"]["runtime"] == "local"
+    _save(Catalogue(Project.of(tmp_path)), rows, "lossmeter worked-numbers", "local")
+    reported = json.loads((tmp_path / "results" / "worked-numbers.json").read_text())
+    assert [each["median"] for each in reported["numbers"]] == [1004.0, None]
+    assert reported["machine"]["runtime"] == "local"

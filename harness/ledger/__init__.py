@@ -1,1 +1,0 @@
-"""Compares what producers were told with what was persisted. Pure, over arrays."""

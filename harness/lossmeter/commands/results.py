@@ -1,0 +1,234 @@
+"""``lossmeter results``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lossmeter.commands._running import FreshServers
+from lossmeter.commands._shared import (
+    OUT,
+    SEED,
+    FixedSeed,
+    RunsOn,
+    Targets,
+    make_folder,
+    runtime_named,
+    say,
+    say_notes,
+)
+from lossmeter.commands.compare import save
+from lossmeter.errors import ExitCode, HarnessError, UsageError
+from lossmeter.model import plural
+
+if TYPE_CHECKING:
+    from lossmeter.commands._sweep import Asked
+    from lossmeter.plan.catalogue import Catalogue
+    from lossmeter.plan.refusal import Refusal
+    from lossmeter.plan.remedies import Place
+    from lossmeter.report.recorded import JudgedRun
+    from lossmeter.report.reference import Making
+    from lossmeter.studies.pages import Basis
+    from lossmeter.studies.reference import Planned
+
+REPEAT = 3
+WITHIN_MIN = 360.0
+PAGE, FILES = "README.md", ("matrix.csv", "matrix.parquet", "matrix.html")
+
+
+def command(
+    run: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN...", help="Folders of runs to take; without any, the runs are made."
+        ),
+    ] = None,
+    experiment: Annotated[
+        list[str] | None,
+        typer.Option("--experiment", "-e", metavar="NAME", help="Only these. Repeatable."),
+    ] = None,
+    target: Targets = None,
+    runtime: RunsOn = "auto",
+    seed: FixedSeed = SEED,
+    repeat: Annotated[
+        int, typer.Option(min=1, max=100, metavar="N", help="Runs of each cell.")
+    ] = REPEAT,
+    within_min: Annotated[
+        float, typer.Option(min=0.1, metavar="MINUTES", help="Begin no run after this time.")
+    ] = WITHIN_MIN,
+    fresh_servers: FreshServers = False,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where the tables go instead of results/."),
+    ] = None,
+    stale: Annotated[
+        bool,
+        typer.Option("--stale", help="Make nothing; list pages older than what they speak of."),
+    ] = False,
+) -> None:
+    """Write the reference tables: README.md, and the matrix as CSV, Parquet and HTML.
+
+    Makes runs of every experiment on every backend, and of the remedies where their experiments
+    list them, each once before any twice; or takes runs that exist. What cannot be run, or was
+    not since the time was up, says so in its cell. An interrupt keeps what was made. With --stale
+    the exit code is 1 when a page is older than the experiments or targets of its numbers.
+    """
+    from lossmeter.plan.catalogue import Catalogue
+
+    catalogue = Catalogue.here()
+    if stale:
+        raise typer.Exit(_show_age(catalogue, to or catalogue.results))
+    from lossmeter.plugins import need
+
+    need("pandas", "scipy", "pyarrow")
+    if run and (experiment or target):
+        raise UsageError("runs that are named are taken as they are; leave out what selects others")
+    to = to or catalogue.results
+    make_folder("--to", to)
+    if run:
+        _take(catalogue, run, to)
+        return
+    from lossmeter.commands._sweep import Asked
+
+    chosen = runtime_named(runtime)
+    asked = Asked(catalogue, chosen, seed, repeat, 60 * within_min, fresh_servers)
+    _make(asked, experiment or [], target or [], to)
+
+
+def _make(asked: Asked, experiments: Sequence[str], targets: Sequence[str], to: Path) -> None:
+    """Make the runs, and write the tables of what there is, whatever ended that."""
+    from lossmeter.commands._sweep import sweep
+    from lossmeter.plan.catalogue import ALL
+    from lossmeter.report.reference import Making
+    from lossmeter.studies.reference import planned
+
+    begin, catalogue = time.monotonic(), asked.catalogue
+    names = _ordered(catalogue.chosen(experiments or [ALL]))
+    plan = planned(catalogue, names, targets, asked.runtime)
+    on = _basis(catalogue, plan)
+    made = sweep(asked, plan)
+    took_s = time.monotonic() - begin
+    if made.every:
+        words = _command(asked, experiments, targets)
+        making = Making(words, took_s, made.missing, made.absent)
+        _write(catalogue, made.every, making, to, on)
+        say(f"{plural(len(made.every), 'run')} in {took_s:.0f} s")
+    if made.ended_by is not None:
+        raise made.ended_by
+    if not made.every:
+        say("nothing was judged")
+        raise typer.Exit(ExitCode.NOTHING_JUDGED)
+
+
+def _command(asked: Asked, experiments: Sequence[str], targets: Sequence[str]) -> str:
+    """Return the command that makes the same runs."""
+    words = ["lossmeter results"]
+    words += [f"--experiment {name}" for name in experiments]
+    words += [f"--target {name}" for name in targets]
+    words += [f"--runtime {asked.runtime.name} --seed {asked.seed} --repeat {asked.repeat}"]
+    return " ".join([*words, *(["--fresh-servers"] if asked.fresh_servers else [])])
+
+
+def _ordered(experiments: Sequence[str]) -> list[str]:
+    """Return the rates first, since the advice rests on them."""
+    from lossmeter.report.capacity import RATES
+
+    return sorted(experiments, key=lambda name: name != RATES)
+
+
+def _basis(catalogue: Catalogue, plan: Sequence[Planned]) -> Basis:
+    """Return what the tables rest on, before the runs: code may change while they are made."""
+    from lossmeter.studies.pages import basis
+
+    experiments = [each.cell.experiment.name for each in plan]
+    return basis(catalogue, experiments, [each.cell.target.name for each in plan])
+
+
+def _take(catalogue: Catalogue, runs: Sequence[Path], to: Path) -> None:
+    """Write the tables of runs that exist."""
+    from lossmeter.record.runs import run_folder
+    from lossmeter.report.reference import Making
+
+    folders = [run_folder(catalogue.runs, name) for name in runs]
+    _write(catalogue, folders, Making("lossmeter results"), to, None)
+
+
+def _write(
+    catalogue: Catalogue, folders: Sequence[Path], making: Making, to: Path, on: Basis | None
+) -> None:
+    """Write all tables; ``on`` is None for runs that were made before."""
+    from lossmeter.judge.again import judge_in_force
+    from lossmeter.plan.remedies import remedies
+    from lossmeter.report._templates import write
+    from lossmeter.report.backends import with_sustained
+    from lossmeter.report.capacity import read_capacities
+    from lossmeter.report.dense import Layout
+    from lossmeter.report.matrix import cells_frame, runs_frame
+    from lossmeter.report.recorded import check_repeats, judged_runs
+    from lossmeter.report.reference import reference
+    from lossmeter.studies.pages import note
+
+    runs = judged_runs(folders, judge_in_force(catalogue))
+    say_notes([run.result for run in runs])
+    check_repeats(runs)
+    if on is None:
+        absent = _unasked(catalogue, runs)
+        lines = [f"{name} on {target}: {why.why}" for (name, target), why in absent.items()]
+        making = replace(making, absent=absent, missing=lines)
+    places = dict.fromkeys([*(run.cell[:2] for run in runs), *making.absent])
+    layout = Layout.dense(making.absent, remedies(catalogue, places))
+    capacities = read_capacities(catalogue.results)
+    cells = with_sustained(cells_frame(runs_frame(runs)), capacities)
+    for name in FILES:
+        save(to / name, cells, runs, layout=layout)
+    path = write(to / PAGE, reference(runs, cells, capacities, making, layout))
+    note(to, [PAGE, *FILES], on or _basis_of(catalogue, runs))
+    say(f"written: {path}, {', '.join(FILES)}")
+
+
+def _unasked(catalogue: Catalogue, runs: Sequence[JudgedRun]) -> dict[Place, Refusal]:
+    """Return why the experiments of runs that exist have none on other backends."""
+    from lossmeter.plan.refusal import Refusal
+    from lossmeter.studies.reference import planned
+
+    runtimes = {run.result.runtime for run in runs}
+    known, have = catalogue.variants(), {run.cell[:2] for run in runs}
+    names = dict.fromkeys(known[name][0].name for name, _ in have if name in known)
+    if len(runtimes) != 1:
+        return {}
+    try:
+        plan = planned(catalogue, list(names), [], runtime_named(runtimes.pop()))
+    except HarnessError as error:
+        say(f"not known why cells have no run: {error}")
+        return {}
+    lacking = [each for each in plan if each.place not in have]
+    unnamed = Refusal("not measured", "no run of it is among those that were named")
+    return {each.place: each.refusal or unnamed for each in lacking}
+
+
+def _basis_of(catalogue: Catalogue, runs: Sequence[JudgedRun]) -> Basis | None:
+    """Return what runs that exist rest on; None where they were not made by the code of now."""
+    from lossmeter.studies.pages import basis, made_now
+
+    if not made_now(run.environment.commit or "" for run in runs):
+        return None
+    names = {name for run in runs for name in run.cell[:1]}
+    return basis(catalogue, names, {run.result.target for run in runs})
+
+
+def _show_age(catalogue: Catalogue, folder: Path) -> ExitCode:
+    """List pages by whether they are older than what they speak of."""
+    from lossmeter.commands._shared import shown_path
+    from lossmeter.studies.pages import age
+
+    found = age(catalogue, folder)
+    kinds = {"current": found.current, "stale": found.stale, "no digest": found.unknown}
+    for kind, pages in kinds.items():
+        for page in pages:
+            OUT.print(f"{kind:<9}  {shown_path(page)}", markup=False, highlight=False)
+    return ExitCode.OVER_BUDGET if found.stale else ExitCode.WITHIN_BUDGET

@@ -1,0 +1,1 @@
+"""Compares the answers that producers got with what was persisted. Pure, over arrays."""

@@ -1,0 +1,1 @@
+"""One run as a story, and what it needs on the way."""

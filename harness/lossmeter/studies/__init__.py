@@ -1,0 +1,1 @@
+"""What makes many runs: search, durability, capacity, repeats, and the ratchet of budgets."""

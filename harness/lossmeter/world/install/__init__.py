@@ -1,0 +1,1 @@
+"""What is brought to this machine: servers, packages, an engine, a cluster."""

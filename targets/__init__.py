@@ -1,1 +1,0 @@
-"""Targets: a TOML file for each, and the reference dispatcher."""

@@ -1,0 +1,76 @@
+"""A disk that fills while a run is made: an error that says so, and the sweep goes on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lossmeter.judge.verdict import judge_run
+from lossmeter.record.facts import Facts
+from lossmeter.record.journals import read_journals
+from lossmeter.world.runtimes._disks import unavailable
+from tests.support.odd_project import EXPERIMENT
+from tests.support.program import Running, left_behind, until
+
+RATE_PER_S, HOLD_S, EVENTS = 200, 6, 1200
+
+
+@pytest.fixture
+def disk(project: Path) -> Iterator[Path]:
+    """The folder of runs, on a disk of its own."""
+    runs = project / "results" / "runs"
+    runs.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "none"]
+    subprocess.run([*mount, runs], check=True)
+    try:
+        yield runs
+    finally:
+        subprocess.run(["umount", runs], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Take all room that is left on a disk."""
+    ballast = disk / "ballast"
+    free = os.statvfs(disk)
+    fd = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+    try:
+        os.posix_fallocate(fd, 0, free.f_bavail * free.f_bsize)
+    finally:
+        os.close(fd)
+    return ballast
+
+
+def sends(folder: Path, events: int) -> bool:
+    return any(len(read_journals(run).intents) > events for run in folder.glob("*Z-*"))
+
+
+@pytest.mark.skipif(unavailable() is not None, reason=str(unavailable()))
+def test_a_disk_that_fills_under_the_load_costs_that_run_alone(
+    project: Path, disk: Path, background: Callable[..., Running]
+) -> None:
+    text = EXPERIMENT.replace("steady(50, 1.0)", f"steady({RATE_PER_S}, {HOLD_S})")
+    (project / "short.py").write_text(text)
+    targets = ("--target", "channel", "--target", "channel-retry")
+    running = background("run", "short.py", *targets, "--runtime", "local")
+    until(lambda: sends(disk, 100))
+    ballast = fill(disk)
+    until(lambda: len([*disk.glob("*/result.json")]) == 1)
+    ballast.unlink()
+    done = running.end(180)
+    assert done.code == 3, done.err
+    assert "Traceback" not in done.err
+    assert left_behind(done.pid) == []
+
+    first, other = sorted(disk.glob("*Z-*"))
+    result = judge_run(first)
+    assert result.verdict == "error"
+    assert f"the disk of {first} is full" in result.reason
+    assert result.reason in " ".join(done.err.split())
+    # What was saved by then is there, and can be read.
+    assert 100 < len(read_journals(first).intents) < EVENTS
+    assert Facts.load(first).problem == result.reason
+    assert judge_run(other).verdict == "pass"

@@ -1,0 +1,64 @@
+"""A folder with one short experiment and a target of one's own whose state is odd."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("odd_dispatcher.py")
+
+EXPERIMENT = """
+from lossmeter.experiment import Experiment, Variant, steady
+from lossmeter.model import Predicted
+
+EXPERIMENT = Experiment(
+    name="short",
+    hypothesis="Nothing is lost.",
+    variants=(Variant("", steady(50, 1.0), ()),),
+    targets=("channel",),
+    predict=lambda seen: Predicted(lost=0, duplicated_max=0, basis="none"),
+    bounds={"max_lost": 0, "max_duplicated": 0},
+)
+"""
+
+TARGET = """
+name = "odd"
+summary = "a dispatcher of one's own"
+ack_level = "enqueued"
+services = ["postgres"]
+proxied = ["postgres"]
+
+[start]
+command = ["{python}", "SOURCE"]
+[start.environment]
+PORT = "{port}"
+DSN = "{postgres.url}"
+STATE = "KIND"
+
+[http]
+events = "/jobs"
+health = "/state"
+ready = "/ready"
+state = "/state"
+body = '{"ident": "$producer-$sequence", "body": "$payload"}'
+accepted = [202]
+
+[persisted]
+query = '''
+select split_part(ident, '-', 1)::bigint as producer,
+       split_part(ident, '-', 2)::bigint as sequence,
+       n as position, at as persisted_at,
+       ('x' || left(md5(body), 16))::bit(64)::bigint as payload_hash
+from jobs
+'''
+"""
+
+
+def run_short(folder: Path, state: str = "", more: str = "") -> tuple[str, ...]:
+    """Write both files and return the arguments that run one with the other."""
+    (folder / "short.py").write_text(EXPERIMENT, encoding="utf-8")
+    target = TARGET.replace("SOURCE", str(SOURCE)).replace("KIND", state) + more
+    (folder / "odd.toml").write_text(target, encoding="utf-8")
+    return (
+        *("run", str(folder / "short.py"), "--target", str(folder / "odd.toml")),
+        *("--runtime", "local", "--seed", "1"),
+    )
