@@ -57,7 +57,7 @@ durability: $(READY) ## measure what an ack of each target is worth
 .PHONY: test
 test: $(READY) ## run all tests, on real servers
 	@$(BIN)/python -P -m lossmeter.world.services
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m tests.support.suite -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 .PHONY: check
 check: $(READY) ## ruff, mypy strict and the import directions
