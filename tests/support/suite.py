@@ -42,9 +42,9 @@ def suite(arguments: list[str]) -> int:
     failed = list(failures.ids)
     if code != pytest.ExitCode.TESTS_FAILED or not 0 < len(failed) <= MOST_AGAIN:
         return code
-    print(f"\n{len(failed)} failed beside others; once more, one after another:", flush=True)
-    for name in failed:
-        print(f"  {name}", flush=True)
+    said = f"{len(failed)} failed beside others; once more, one after another:"
+    sys.stdout.write("\n  ".join([f"\n{said}", *failed]) + "\n")
+    sys.stdout.flush()
     again = [sys.executable, "-m", "pytest", "-n", "0", *failed]
     return subprocess.run(again, cwd=failures.root, check=False).returncode
 
