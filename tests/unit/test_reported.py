@@ -44,7 +44,7 @@ def test_each_report_is_asked_by_an_experiment_or_says_why_not(catalogue: Catalo
     named |= {"rq-2236", "taskiq-redis-130", "taskiq-redis-127", "faststream-2999"}
     assert named | {"procrastinate-1518", "bullmq-4378"} <= set(reports)
     for name, report in reports.items():
-        assert not report.url or report.url.endswith(f"/{name.rpartition('-')[2]}")
+        assert not report.url or report.url.rpartition("/")[2] in name.split("-")
     plan = plan_of(catalogue, [])
     assert len(plan.entries) == len({entry.digest for entry in plan.entries}) >= 6
     refused = [why for entry in plan.entries if (why := check(entry.cell, RUNTIME)) is not None]
