@@ -29,9 +29,9 @@ def side_of(name: str) -> Side:
 
 def rounded(value: float, digits: int, side: Side) -> float:
     """Return a number with so many digits after the point, no less safe than it was."""
-    exact = float(f"{value:.{_HAIR}g}")
-    step = math.floor if side == "down" else math.ceil
-    return step(float(f"{exact * 10**digits:.{_HAIR}g}")) / 10**digits
+    scale: int = 10**digits
+    steps = float(f"{value * scale:.{_HAIR}g}")
+    return (math.floor(steps) if side == "down" else math.ceil(steps)) / scale
 
 
 def figure(name: str, value: float, tolerance: float, digits: int, reason: str) -> Expected:
