@@ -59,6 +59,10 @@ class Evidence:
     at_ns: int
 
 
+# The classes of acked events that are not delivered, and that somebody still keeps.
+HELD = ("dead_lettered", "pending", "stranded")
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Events per class of the ledger; the classes are defined in ``ledger.reconcile``.
@@ -90,7 +94,7 @@ class Counts:
     @property
     def held(self) -> int:
         """Return the events that are not delivered and that somebody still keeps."""
-        return self.dead_lettered + self.pending + self.stranded
+        return sum(getattr(self, name) for name in HELD)
 
     def as_dict(self) -> dict[str, int]:
         """Return the counts by name, in the order of the class definition."""

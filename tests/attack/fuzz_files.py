@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lossmeter.plan.budget import Budget
+from tests.support.resealed import unsealed
 from tests.support.run_folders import Written
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,8 +196,9 @@ def experiment_file(chance: random.Random) -> bytes:
 
 
 def failing_run(folder: Path) -> Path:
-    """Write the folder of a run that is over its budget."""
-    return Written(folder, lost=20, marked=True, budget=Budget(max_lost=1, max_duplicated=0)).save()
+    """Write the folder of a run over its budget, without digests: readers see all damage."""
+    budget = Budget(max_lost=1, max_duplicated=0)
+    return unsealed(Written(folder, lost=20, marked=True, budget=budget).save())
 
 
 def damage(run: Path, chance: random.Random) -> str:

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lossmeter.judge.verdict import judge_run
-from lossmeter.record.facts import FACTS
+from lossmeter.record.facts import FACTS, Facts
+from lossmeter.record.manifest import seal
 from lossmeter.record.result import RESULT
 
 # How long judging took is no judgement.
@@ -72,6 +73,12 @@ def compare(folder: Path) -> Comparison:
         copy = Path(scratch) / folder.name
         shutil.copytree(folder, copy)
         (copy / RESULT).unlink()
+        # Of a run from before digests were taken, the figures are compared all the same.
+        facts = Facts.load(copy)
+        if not facts.sealed:
+            facts.sealed = True
+            facts.save(copy)
+            seal(copy, facts.run_id)
         judged = json.loads(judge_run(copy).to_json())
     before, after = dict(_leaves("", recorded)), dict(_leaves("", judged))
     for path in MEASURED_ANEW:

@@ -14,14 +14,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from lossmeter.report.board import board_html
 from tests.support import browser
-from tests.support.boards import painted
 from tests.support.pages import MARKUP, Seen
 from tests.support.program import COMMAND, Done, lossmeter
 from tests.support.run_folders import Written
 
-NARROW_PX, WIDE_PX = 390, 1100
+WIDE_PX = 1100
 BUDGETS = "[crash.default]\nmax_lost = 100\n\n[rates.100.default]\nmax_lost = 100\n"
 
 
@@ -216,34 +214,7 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-# In a real browser.
-
-MEASURE = """<!doctype html><title>measure</title>
-<iframe src="{page}" style="width:{width}px;height:2000px;border:0"></iframe>
-<script>
-onload = () => {{
-  const page = document.querySelector("iframe").contentDocument;
-  const shown = [...page.querySelectorAll("svg")].filter(s => s.getBoundingClientRect().width > 0);
-  const clipped = shown.flatMap(svg => [...svg.querySelectorAll("text")].filter(text => {{
-    const a = text.getBoundingClientRect(), b = svg.getBoundingClientRect();
-    return a.left < b.left - 2 || a.right > b.right + 2;
-  }}).map(text => text.textContent));
-  document.body.dataset.measured = JSON.stringify({{
-    width: page.documentElement.scrollWidth, title: page.title, clipped,
-    charts: shown.length, classes: [...new Set(shown.map(svg => svg.getAttribute("class")))],
-  }});
-}};
-</script>"""
-
-
-def _measured(page: Path, width_px: int) -> dict[str, object]:
-    """Return what a browser makes of a page at a width: its own width, and its charts."""
-    frame = page.with_name(f"measure-{width_px}.html")
-    frame.write_text(MEASURE.format(page=page.name, width=width_px))
-    values = Seen(browser.dom(frame)).values("data-measured")
-    assert len(values) == 1, "the page did not load"
-    found: dict[str, object] = json.loads(values[0])
-    return found
+# In a real browser; each width has its test in test_page_widths.py.
 
 
 @pytest.fixture
@@ -251,16 +222,6 @@ def page(tmp_path: Path) -> Path:
     folder = Written(tmp_path / "run", experiment=MARKUP, lost=90, refused=20, text=MARKUP).save()
     assert lossmeter("report", str(folder)).code == 0
     return folder / "report.html"
-
-
-@pytest.mark.parametrize(("width_px", "size"), [(NARROW_PX, "narrow"), (WIDE_PX, "wide")])
-def test_a_browser_shows_the_run_at_any_width(page: Path, width_px: int, size: str) -> None:
-    seen = _measured(page, width_px)
-    assert seen["width"] == width_px, "nothing stands out at the side"
-    assert seen["charts"] == 3
-    assert seen["classes"] == [size]
-    assert seen["clipped"] == [], "every word of a chart is within it"
-    assert str(seen["title"]).startswith("pass: </style>"), "markup is text, and no script ran"
 
 
 def test_a_browser_draws_light_and_dark(page: Path, tmp_path: Path) -> None:
@@ -281,17 +242,9 @@ def test_a_browser_draws_light_and_dark(page: Path, tmp_path: Path) -> None:
 def test_a_browser_shows_the_matrix(runs: Path) -> None:
     assert lossmeter("report", *_names(runs)).code == 0
     page = runs / "matrix.html"
-    assert _measured(page, NARROW_PX)["width"] == NARROW_PX
     text = Seen(browser.dom(page)).text
     assert "Which target suits which rate" in text
     assert "90 lost" in " ".join(text.split())
-
-
-@pytest.mark.parametrize("width_px", [NARROW_PX, 1280])
-def test_a_browser_shows_the_board_at_any_width(tmp_path: Path, width_px: int) -> None:
-    page = tmp_path / "board.html"
-    page.write_text(board_html(painted()))
-    assert _measured(page, width_px)["width"] == width_px, "the table moves, the page does not"
 
 
 def test_the_browser_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

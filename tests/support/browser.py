@@ -42,15 +42,19 @@ def browser() -> str:
     return path
 
 
-def dom(page: Path) -> str:
+def dom(page: Path, *, dark: bool = False) -> str:
     """Return a page as the browser understood it, after its scripts ran."""
-    return _browse(page, "--dump-dom", "--virtual-time-budget=5000")
+    return _browse(page, "--dump-dom", "--virtual-time-budget=5000", *_scheme(dark=dark))
 
 
 def picture(page: Path, file: Path, width_px: int, height_px: int, *, dark: bool = False) -> None:
     """Save what a page looks like."""
-    scheme = [DARK] if dark else []
-    _browse(page, f"--screenshot={file}", f"--window-size={width_px},{height_px}", *scheme)
+    size = f"--window-size={width_px},{height_px}"
+    _browse(page, f"--screenshot={file}", size, *_scheme(dark=dark))
+
+
+def _scheme(*, dark: bool) -> list[str]:
+    return [DARK] if dark else []
 
 
 def _browse(page: Path, *options: str) -> str:

@@ -15,6 +15,7 @@ from lossmeter.record.arrays import PAIR, ROW, UNDATED
 from lossmeter.record.collected import Collected
 from lossmeter.record.facts import Facts, FaultRecord
 from lossmeter.record.result import Result
+from tests.support.resealed import resealed
 
 EVENTS = 40
 SECOND = 10**9
@@ -111,6 +112,7 @@ class Run:
             rows["persisted_ns"][place] = by_ns if by_ns == UNDATED else place * SECOND + by_ns
         kept = (np.array(ids, PAIR) for ids in (self.dead, self.pending, self.stranded))
         Collected(rows, *kept).save(self.folder)
+        resealed(self.folder)
 
     def _journal(self) -> None:
         with JournalWriter(self.folder / "journal-0.bin", 0, 1, 1, 0) as journal:

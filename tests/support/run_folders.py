@@ -19,6 +19,7 @@ from lossmeter.record.facts import Facts, FaultRecord
 from lossmeter.record.mark_format import MARK, Lifetime, Stage
 from lossmeter.record.marks import ARRAY, LIFETIMES
 from lossmeter.report.page import run_page, save_run_page
+from tests.support.resealed import resealed
 
 SECOND = 10**9
 START = 1_700_000_000 * SECOND
@@ -69,7 +70,7 @@ class Written:
         seen |= {"packages": {"lossmeter": "0.1.0"}, "settings": {"CAPACITY": self.text}}
         seen |= {"numbers": dict(self.numbers)}
         (self.folder / "environment.json").write_text(json.dumps(seen))
-        judge_run(self.folder).save(self.folder)
+        judge_run(resealed(self.folder)).save(self.folder)
         return self.folder
 
     @property

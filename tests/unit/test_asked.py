@@ -26,6 +26,7 @@ from lossmeter.record.runs import RecordedRun, slug
 from lossmeter.report.backends import tiers, worst_losses
 from lossmeter.report.matrix import cells_frame, runs_frame
 from lossmeter.report.recorded import check_comparable, check_repeats, judged_run
+from tests.support.resealed import resealed
 from tests.support.run_folders import Written
 from tests.support.typed import typed
 
@@ -178,6 +179,7 @@ def runs(tmp_path: Path) -> Path:
         asked = {"rate": 150} if "(" in facts.experiment else {}
         facts = facts.model_copy(update={"asked": asked, "begun_ns": _begun(path)})
         facts.save(path)
+        resealed(path)
     return folder
 
 
@@ -254,5 +256,6 @@ def test_the_index_has_stranded_and_late_where_a_run_was_asked_for_them(
             "budget": Budget(max_lost=9),
         }
         Facts.load(path).model_copy(update=asked).save(path)
+        resealed(path)
     shown = json.loads(typed(capsys, "history", "--json", "-").out)
     assert [(each["stranded"], each["late"]) for each in shown] == [(0, 0), (0, 0)]

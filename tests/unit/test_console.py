@@ -13,7 +13,7 @@ from lossmeter.load.journal import JournalWriter
 from lossmeter.model import Status
 from lossmeter.record.journal_format import HEADER, RECORD
 from lossmeter.record.tally import Tally
-from lossmeter.report.console import ConsoleNarrator, live_lines, plain_line
+from lossmeter.report.console import ConsoleNarrator, LiveLines, figures, plain_line
 from lossmeter.run.narrator import Progress
 
 LOADING = Progress(
@@ -70,13 +70,17 @@ def test_on_a_terminal_the_figures_are_live() -> None:
     assert "fault sigkill injected" in text
 
 
-@pytest.mark.parametrize("width", [40, 80, 140])
-def test_live_lines_fit_any_terminal(width: int) -> None:
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 140, 200])
+@pytest.mark.parametrize("name", ["[red]channel", "your-own-dispatcher-retry-dlq (rate 12,345)"])
+def test_live_lines_fit_any_terminal(width: int, name: str) -> None:
     out = io.StringIO()
-    Console(file=out, width=width).print(live_lines("crash × [red]channel", LOADING))
+    Console(file=out, width=width).print(LiveLines(f"broker-partition × {name}", LOADING))
     lines = out.getvalue().splitlines()
     assert all(len(line) <= width for line in lines)
-    assert "[red]" in out.getvalue()
+    assert "…" not in out.getvalue()
+    text = " ".join(out.getvalue().split())
+    for whole in ("25%", name.split(maxsplit=1)[0], *(f"{n} {v}" for n, v in figures(LOADING))):
+        assert whole in text, text
 
 
 def test_the_tally_counts_what_was_added(tmp_path: Path) -> None:

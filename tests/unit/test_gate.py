@@ -17,6 +17,7 @@ import xmlschema
 from lossmeter.plan.budget import Budget
 from lossmeter.record import files
 from tests.support.recorded_runs import plain_budgets, record
+from tests.support.resealed import resealed
 from tests.support.typed import Typed, typed
 
 SCHEMA = xmlschema.XMLSchema(str(Path(__file__).resolve().parents[1] / "junit.xsd"))
@@ -211,6 +212,7 @@ def test_rows_that_are_gone_are_no_pass_and_no_zero(
 ) -> None:
     folder = record(project, "20260101T000000Z-crash-1")
     (folder / "rows.npy").unlink()
+    resealed(folder)
     summary = project / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
     done = gate(capsys, project)

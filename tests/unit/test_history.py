@@ -17,6 +17,7 @@ from lossmeter.plan.project import Project
 from lossmeter.record.index import SCHEMA, Filter, History, trends
 from lossmeter.report.history import curve
 from tests.support.recorded_runs import plain_budgets, record
+from tests.support.resealed import resealed
 from tests.support.typed import typed
 
 
@@ -62,6 +63,7 @@ def test_a_run_is_judged_anew_when_it_or_the_budgets_change(
     folder = record(project, "20260101T000000Z-crash-1", lost=3)
     history.refresh()
     np.save(folder / "rows.npy", np.load(folder / "rows.npy")[1:])
+    resealed(folder)
     history.refresh()
     assert [entry.lost for entry in history.entries(Filter())] == [4]
     (project / "experiments" / "budgets.toml").write_text("[crash.default]\nmax_lost = 9\n")

@@ -30,6 +30,7 @@ from tests.support.judged_runs import (
     a_fault,
     some_evidence,
 )
+from tests.support.resealed import resealed
 
 
 @pytest.fixture
@@ -398,7 +399,7 @@ def test_without_rows_nothing_is_called_lost(a_run: Run) -> None:
 def test_a_damaged_file_is_an_error(a_run: Run, name: str) -> None:
     a_run.judged()
     (a_run.folder / name.replace("dead_letters", "dead_lettered")).write_bytes(b"\x93NUMPY broken")
-    result = judge_run(a_run.folder)
+    result = judge_run(resealed(a_run.folder))
     assert result.verdict is Verdict.ERROR
     assert "cannot be judged" in result.reason
 

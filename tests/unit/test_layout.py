@@ -83,7 +83,7 @@ def _with(counts: Counts, lost: int) -> Counts:
 def _trend() -> Trend:
     entry = Entry(
         *("f", 1, "2026-01-01", LONG, TARGET, "kubernetes", 1, "fail", "r", 3_000, 2_999),
-        *(1_004, None, None, 3, 2, 18.62, 98.7, 5.0),
+        *(1_004, 2_002, 2_003, 2_004, None, 3, 2, 18.62, 98.7, 5.0),
     )
     return Trend(LONG, TARGET, "kubernetes", [entry] * 20)
 
@@ -157,7 +157,7 @@ TABLES: dict[str, tuple[Callable[[], RenderableType], tuple[str, ...]]] = {
     ),
     "history": (
         lambda: history_table([_trend()]),
-        (LONG, TARGET, "kubernetes", "1,004", "20 fail", "18.6 s", "98.7/s"),
+        (LONG, TARGET, "kubernetes", "1,004", "2,002", "2,003", "2,004", "20 fail", "18.6 s"),
     ),
     "repeats": (
         lambda: repeats_table([summarise([run(), run(1_900)] * 8, Sequential())]),

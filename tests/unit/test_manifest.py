@@ -22,6 +22,7 @@ from lossmeter.record.facts import Facts
 from lossmeter.record.manifest import genuine
 from tests.support.judged_runs import EVENTS, SECOND
 from tests.support.recorded_runs import plain_budgets, record
+from tests.support.resealed import unsealed
 from tests.support.sealed_runs import sealed
 from tests.support.typed import typed
 
@@ -187,13 +188,20 @@ def test_an_edited_result_is_not_believed_by_compare(
     assert ",3.0,3.0,3.0," in (project / "matrix.csv").read_text()
 
 
-def test_a_run_without_digests_is_judged_with_a_note(
-    project: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("lost", [0, 3])
+def test_of_a_run_that_is_sealed_no_more_nothing_is_a_verdict(
+    project: Path, capsys: pytest.CaptureFixture[str], lost: int
 ) -> None:
-    record(project, NAME)
-    done = typed(capsys, "gate")
-    assert done.code == 0
-    assert f"{NAME}: recorded without digests" in done.err
+    folder = sealed(project, NAME, lost=lost)
+    assert typed(capsys, "gate", NAME).code == (1 if lost else 0)
+    unsealed(folder)
+    said = "it was not sealed, so nothing vouches for what was recorded: it has no manifest.json"
+    for command in ("gate", "report", "gate"):
+        done = typed(capsys, command, NAME)
+        assert done.code == 7, command
+        assert said in " ".join(done.out.split())
+    assert f"(local) inconclusive: {said}" in " ".join(typed(capsys, "history").out.split())
+    assert "inconclusive" in typed(capsys, "compare", NAME).out
 
 
 def test_the_newest_run_is_the_one_that_was_begun_last(

@@ -19,6 +19,7 @@ from lossmeter.report.page import run_page
 from lossmeter_dispatcher.events import Event
 from lossmeter_dispatcher.stages import FileMarks, Stage
 from tests.support.pages import MARKUP, Seen
+from tests.support.resealed import resealed
 from tests.support.run_folders import SECOND, START, Written, page_of, save_page_of
 
 
@@ -92,7 +93,7 @@ def test_markup_in_an_error_stays_text(tmp_path: Path) -> None:
     facts = Facts.load(folder)
     facts.problem = f"invalid input syntax for type bigint: {MARKUP}"
     facts.save(folder)
-    judge_run(folder).save(folder)
+    judge_run(resealed(folder)).save(folder)
     seen = Seen(page_of(folder))
     assert f"bigint: {MARKUP}" in seen.text
     assert not {"script", "img"} & set(seen.tags)
@@ -101,7 +102,7 @@ def test_markup_in_an_error_stays_text(tmp_path: Path) -> None:
 def test_alerts_are_marked(lossy: Path) -> None:
     fired = {"name": "QueueFull", "severity": "critical", "fired_ns": START + 3 * SECOND}
     (lossy / "alerts.json").write_text(json.dumps([{**fired, "ended_ns": START + 4 * SECOND}]))
-    seen = Seen(page_of(lossy))
+    seen = Seen(page_of(resealed(lossy)))
     assert "▲ QueueFull" in seen.text
     assert "Alert QueueFull at 3.0 s" in " ".join(seen.values("aria-label"))
     assert re.search(r"QueueFull\s*critical\s*3\.00 s\s*4\.00 s", seen.text)
@@ -112,7 +113,7 @@ def _fault(folder: Path, **changes: object) -> str:
     facts = Facts.load(folder)
     facts.faults = [record.model_copy(update=changes) for record in facts.faults]
     facts.save(folder)
-    judge_run(folder).save(folder)
+    judge_run(resealed(folder)).save(folder)
     reported = re.search(r"Fault sigkill from [\d.]+ s to [\d.]+ s", page_of(folder))
     assert reported is not None
     return reported[0]
@@ -154,7 +155,7 @@ def _marked(folder: Path, queued: int, taken: int) -> None:
     facts = Facts.load(folder)
     facts.stages_marked = True
     facts.save(folder)
-    judge_run(folder).save(folder)
+    judge_run(resealed(folder)).save(folder)
 
 
 def test_lost_events_lie_by_stage_where_stages_are_marked(lossy: Path) -> None:
@@ -189,7 +190,7 @@ def test_a_run_without_loss_says_so(tmp_path: Path) -> None:
 
 def test_damaged_journals_leave_a_page_that_says_so(lossy: Path) -> None:
     (lossy / "journal-0.bin").write_bytes(b"nonsense")
-    text = Seen(page_of(lossy)).text
+    text = Seen(page_of(resealed(lossy))).text
     assert "What cannot be shown" in text
     assert "is not a journal" in text
     assert "Timeline" not in text
@@ -197,7 +198,7 @@ def test_damaged_journals_leave_a_page_that_says_so(lossy: Path) -> None:
 
 def test_missing_rows_are_no_loss(lossy: Path) -> None:
     (lossy / "rows.npy").unlink()
-    text = Seen(page_of(lossy)).text
+    text = Seen(page_of(resealed(lossy))).text
     assert "What was persisted cannot be read" in text
     assert "Timeline" in text
     assert "One dot" not in text

@@ -23,6 +23,7 @@ from lossmeter.record.facts import Facts
 from lossmeter.report import saved
 from lossmeter.report.page import run_page
 from tests.support.histories import History, histories
+from tests.support.resealed import resealed
 from tests.support.run_folders import Written, page_of
 
 
@@ -39,7 +40,7 @@ def recorded(tmp_path: Path) -> Path:
     mixed["payload_hash"][200:205] ^= 1
     mixed["position"][[300, 340]] = mixed["position"][[340, 300]]
     np.save(folder / "rows.npy", np.random.default_rng(1).permutation(mixed))
-    judge_run(folder).save(folder)
+    judge_run(resealed(folder)).save(folder)
     return folder
 
 

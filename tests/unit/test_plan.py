@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from hypothesis import given, settings
@@ -11,11 +13,16 @@ from hypothesis import strategies as st
 
 from lossmeter.experiment import Observed, steady
 from lossmeter.plan.catalogue import Catalogue
+from lossmeter.plan.predict.overload import Intake, arrivals, simulate
 from lossmeter.plan.predict.planning import Planned, answers, enough_s
 from lossmeter.plan.predict.queue import INSERT_S, Dispatcher
+from lossmeter.report import words
+from lossmeter.report.plan import answer_text
 from tests.support.typed import typed
 
 RATE_PER_S = 200.0
+# What a binary fraction may be beside the decimal one that it stands for.
+HAIR = 1 + Fraction(1, 10**10)
 workers = st.integers(1, 40)
 handlers = st.floats(0.005, 2).map(lambda value: round(value, 3))
 queued = st.integers(1, 1000)
@@ -130,6 +137,70 @@ def test_every_question_has_an_answer(
     of = Dispatcher(rate, hands, handler_s, grace_s=grace_s)
     for answer in answers(Planned(of, held)):
         assert isinstance(answer.value, str | None) or math.isfinite(answer.value)
+
+
+read = re.compile(r"([\d,.]+)(?:/s| s)?(?: ± ([\d,.]+)(?:/s| s)?)?")
+
+
+def number(text: str) -> Fraction:
+    return Fraction(text.replace(",", ""))
+
+
+@given(st.floats(1, 2000), workers, st.floats(0.001, 2), st.integers(1, 300), graces)
+@settings(max_examples=150, deadline=None)
+def test_what_isanswer_text_is_never_on_the_unsafe_side(
+    rate: float, hands: int, handler_s: float, capacity: int, grace_s: float
+) -> None:
+    of = Dispatcher(rate, hands, handler_s, capacity=capacity, grace_s=grace_s)
+    shown = {}
+    for answer in answers(Planned(of, capacity // 2)):
+        found = read.fullmatch(answer_text(answer))
+        if not isinstance(answer.value, float | int) or found is None:
+            continue
+        value, differs = number(found[1]), number(found[2] or "0")
+        assert (
+            value <= answer.value * HAIR if answer.safe == "down" else value >= answer.value / HAIR
+        )
+        assert differs >= answer.tolerance / HAIR
+        shown[answer.question] = value
+    exact = Fraction(hands) / Fraction(handler_s)
+    assert shown["capacity of the workers"] <= exact * HAIR
+    assert shown["throughput in the long run"] <= min(exact, Fraction(rate)) * HAIR
+    growth = max(Fraction(0), Fraction(rate) - exact)
+    assert shown["backlog grows by"] >= growth / HAIR - Fraction(1, 10**9)
+    assert shown["refused from then on"] == shown["backlog grows by"]
+    flow = simulate(arrivals(steady(rate, 30)), Intake(hands, handler_s, capacity))
+    if flow.full_s is not None and "queue is full after" in shown:
+        assert shown["queue is full after"] <= flow.full_s * HAIR
+    slow_s = handler_s + INSERT_S
+    needed = shown[f"the same, with {INSERT_S * 1000:g} ms for each insert"]
+    assert needed / Fraction(slow_s) >= Fraction(rate) / (HAIR + Fraction(1, 10**6))
+
+
+@given(
+    st.floats(0, 1e7),
+    st.sampled_from(["lost", "outage_s", "throughput_per_s", "struck_s", "x_ms"]),
+)
+def test_a_figure_is_never_beyond_the_side_that_it_is_rounded_to(value: float, name: str) -> None:
+    for side in ("down", "up"):
+        found = re.match(r"[\d,.]+", words.measured(name, value, side))
+        assert found is not None
+        if side == "down":
+            assert number(found[0]) <= value * HAIR
+        else:
+            assert number(found[0]) >= value / HAIR
+
+
+ASKED = ("--rate", "200", "--handler-time", "0.03", "--capacity", "1001")
+
+
+def test_the_capacity_is_not_rounded_up_nor_the_time_until_the_queue_is_full(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """5 workers of 0.03 s manage 166.67 events/s, so 200 events/s are 33.33 too many."""
+    out = typed(capsys, "plan", *ASKED).out
+    for line in ("capacity of the workers 166/s", "backlog grows by 33.4/s"):
+        assert line in re.sub(" +", " ", out)
 
 
 def test_a_stop_counts_what_workers_hold(capsys: pytest.CaptureFixture[str]) -> None:

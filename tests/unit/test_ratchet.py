@@ -14,7 +14,7 @@ from lossmeter.model import Counts, Predicted, Verdict
 from lossmeter.plan.budget import Budget, Budgets
 from lossmeter.record.result import Result
 from lossmeter.studies.ratchet import Terms, plan, tightened
-from tests.support.recorded_runs import record
+from tests.support.recorded_runs import plain_budgets, record
 from tests.support.typed import typed
 
 TERMS = Terms(margin=0.2, min_runs=3)
@@ -192,3 +192,41 @@ def test_verdicts_that_count_are_those_of_the_budgets_as_they_are(
     assert "5 of 5 runs fail" in done.err
     assert Verdict.FAIL == "fail"
     assert "max_duplicated = 9" in file.read_text()
+
+
+@pytest.mark.parametrize("name", ["own-kill", "own-kill-while-full"])
+def test_a_budget_of_an_experiment_given_by_its_path_is_tightened(
+    project: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    file = project / "experiments" / "budgets.toml"
+    place = name.replace("own-kill-", "own-kill.")
+    file.write_text(f"[{place}.default]\nmax_lost = 500 # of 500 queued\n")
+    for day in range(5):
+        record(project, f"2026010{day + 1}T000000Z-{name}-1", lost=2, experiment=name)
+    done = typed(capsys, "budget", "ratchet")
+    assert done.code == 0, done.err
+    assert file.read_text() == f"[{place}.default]\nmax_lost = 3 # of 500 queued\n"
+    file.write_text(f"[{place}.default]\nmax_lost = 500\n")
+    assert "4 conclusive runs of" in typed(capsys, "budget", "ratchet", *_names(project)[1:]).err
+
+
+def _names(project: Path) -> list[str]:
+    return sorted(path.name for path in (project / "results" / "runs").iterdir())
+
+
+def test_of_a_budget_that_is_in_no_file_one_sentence_tells(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _five(project)
+    plain_budgets(project)
+    for day in range(5):
+        record(project, f"2026020{day + 1}T000000Z-own-kill-1", lost=2, experiment="own-kill")
+    said = (
+        "own-kill on channel has no budget in experiments/budgets.toml; put [own-kill.channel] "
+        "there to have it tightened"
+    )
+    every = typed(capsys, "budget", "ratchet", "--dry-run")
+    assert (every.code, said in every.err) == (0, True)
+    done = typed(capsys, "budget", "ratchet", *_names(project)[5:])
+    assert done.code == 4
+    assert done.err.splitlines() == [f"error: {said}"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from lossmeter.commands import _side_by_side, _turns
@@ -18,7 +20,8 @@ from lossmeter.commands.run import _Ask, _code
 from lossmeter.errors import ExitCode
 from lossmeter.model import Verdict
 from lossmeter.record.result import Result
-from lossmeter.report.side_by_side import Screen
+from lossmeter.report.console import figures
+from lossmeter.report.side_by_side import Going, Screen
 from lossmeter.run.narrator import Progress
 from tests.support.judged_runs import a_result
 from tests.support.slots import (
@@ -206,9 +209,47 @@ def test_without_a_terminal_each_line_names_its_cell() -> None:
     assert "\x1b" not in out.getvalue()
 
 
+COUNTS = ("sent 123,456 of 180,000", "acked 110,987", "refused 12,345", "queue 10,000")
+FULL = Progress(
+    phase="load",
+    done=0.5,
+    left_s=61.0,
+    rate_asked_per_s=20_000,
+    rate_kept_per_s=19_876.5,
+    sent=123_456,
+    planned=180_000,
+    acked=110_987,
+    refused=12_345,
+    queue_length=10_000,
+    faults=("latency holds for 3 s more", "partition waits for queue_length >= 1500"),
+)
+
+
+@pytest.mark.parametrize("width", [*range(60, 130), 160, 200, 400])
+@pytest.mark.parametrize("title", ["1/2 a × b", "12/144 broker-partition-without-acks × your-own"])
+def test_no_width_cuts_a_figure_of_a_run_that_goes_on(title: str, width: int) -> None:
+    screen = Screen(Console(file=io.StringIO(), force_terminal=True))
+    every = [f"{name} {value}" for name, value in figures(FULL)]
+    for beside in ("1/2 c × d", title):
+        screen.show(Going(beside, "load (50%)", figures(FULL)))
+    plain = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=width)
+    with plain.capture() as captured:
+        plain.print(screen.lines())
+    text = captured.get()
+    assert all(cell_len(line) <= width for line in text.splitlines())
+    assert "…" not in text
+    shown = [part for line in text.splitlines() for part in re.split(", |: |  ", line) if part]
+    for whole in (title, "load (50%)", *COUNTS):
+        assert whole in shown, text
+    assert set(shown) <= {"1/2 c × d", title, "load (50%)", *every}
+    if width == 400:
+        assert set(every) <= set(shown)
+        assert len(text.splitlines()) == 2
+
+
 def test_a_terminal_has_one_line_for_each_run_that_goes_on() -> None:
-    console = Console(file=io.StringIO(), force_terminal=True, width=40)
-    plain = Console(file=io.StringIO(), width=40)
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    plain = Console(file=io.StringIO(), width=80)
 
     def shown() -> list[str]:
         with plain.capture() as captured:
@@ -221,8 +262,6 @@ def test_a_terminal_has_one_line_for_each_run_that_goes_on() -> None:
             assert shown()[1] == "2/2 c × d  waits for its turn"
             two.starts()
             first, second = shown()
-            assert first.startswith("1/2 a × b  load (50%): sent 123,456")
-            assert len(first) == 40
-            assert first.endswith("…")
+            assert first == ("1/2 a × b  load (50%): sent 123,456, acked 3, refused 4, queue 7")
             assert second == "2/2 c × d  starting"
         assert shown() == []

@@ -62,6 +62,7 @@ def ratchet(
     found = plan(results, budgets, catalogue.variants(), Terms(margin, min_runs))
     for name, why in found.kept:
         say(f"{name}: kept, {why}")
+    _tell_elsewhere(found, catalogue.budgets_file, only=bool(run) or not found.here)
     if not found.runtimes:
         say("nothing was judged, so nothing is known to tighten a budget by")
         raise typer.Exit(ExitCode.NOTHING_JUDGED)
@@ -70,6 +71,26 @@ def ratchet(
         return
     _carry_out(catalogue.budgets_file, found, dry_run=dry_run)
     say(f"from runs on runtime {' and '.join(found.runtimes)} only")
+
+
+def _tell_elsewhere(found: Plan, file: Path, *, only: bool) -> None:
+    """Say of which runs the budget is not in the file, so that nothing there can be tightened.
+
+    Raises:
+        UsageError: it is ``only`` these that were asked for.
+    """
+    from lossmeter.commands._shared import shown_path
+    from lossmeter.errors import UsageError
+
+    told = [
+        f"{experiment} on {target} has no budget in {shown_path(file)}; put "
+        f"[{experiment}.{target}] there to have it tightened"
+        for experiment, target in found.elsewhere
+    ]
+    if told and only:
+        raise UsageError("; ".join(told))
+    for line in told:
+        say(line)
 
 
 def _recorded(catalogue: Catalogue, folders: list[Path], runtime: str | None) -> list[Result]:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import psutil
 import typer
-from rich.table import Table
 
 from lossmeter.commands._shared import OUT
 from lossmeter.errors import ExitCode
 
 if TYPE_CHECKING:
+    from lossmeter.report._layout import Grid
     from lossmeter.world.service import Service
 
 NEEDED_GIB = 1.0
@@ -79,6 +79,11 @@ class Finding:
         """Return one word for it."""
         return "ok" if self.fine else "comes by itself" if self.comes else "missing"
 
+    @property
+    def kind(self) -> str:
+        """Return how that is drawn."""
+        return "pass" if self.fine else "quiet" if self.comes else "doubt"
+
 
 def machine_findings(cache: Path) -> list[Finding]:
     """Look at the machine itself."""
@@ -120,11 +125,22 @@ def runtime_findings(runtimes: Mapping[str, str | None]) -> list[Finding]:
 
 
 def _show(findings: Sequence[Finding]) -> None:
-    table = Table("what", "", "found", title="What this machine can run", title_justify="left")
-    for finding in findings:
-        color = "green" if finding.fine else "dim" if finding.comes else "yellow"
-        table.add_row(finding.what, f"[{color}]{finding.mark}[/{color}]", finding.reported)
-    OUT.print(table)
+    OUT.print(found_table(findings))
+
+
+def found_table(findings: Sequence[Finding]) -> Grid[Finding]:
+    """Return a line for each thing looked at."""
+    from lossmeter.report._layout import Column, Grid, Line
+
+    return Grid(
+        "What this machine can run",
+        (
+            Column("what", lambda each: each.what, 0, words=True),
+            Column("state", lambda each: Line(each.mark, each.kind), 0, words=True),
+            Column("found", lambda each: each.reported, 0, words=True),
+        ),
+        findings,
+    )
 
 
 def _existing(path: Path) -> Path:

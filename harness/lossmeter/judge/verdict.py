@@ -65,7 +65,7 @@ def judging(
     """Judge a run whose facts are known; its account is open until the end of the ``with``.
 
     Nothing is written. A run that differs from the digests taken when it was recorded is an
-    error, whatever its files now hold.
+    error, whatever its files now hold; one without digests is inconclusive.
 
     1. verify the digests
     2. account for every event, and let the ledger prove itself on planted rows
@@ -83,9 +83,10 @@ def judging(
         yield Judged(unjudged(facts.model_copy(update={"problem": None}), _why(error)))
         return
     with ExitStack() as stack:
+        if not seal.digest:
+            facts = facts.model_copy(update={"doubts": [WITHOUT, *facts.doubts]})
         judged = _judged(stack, folder, facts, timings_s)
-        notes = [*([] if seal.digest else [WITHOUT]), *_again(facts)]
-        update = {"manifest_sha256": seal.digest, "notes": notes}
+        update = {"manifest_sha256": seal.digest, "notes": _again(facts)}
         result = judged.result.model_copy(update=update)
         yield replace(judged, result=result, seal=seal)
 

@@ -110,13 +110,19 @@ class Budgets:
         Raises:
             UsageError: the budget that applies is wrong.
         """
+        if (path := self.place_of_run(name, target)) is not None:
+            return self.at(path)
+        return self.under.of_run(name, target) if self.under else None
+
+    def place_of_run(self, name: str, target: str) -> tuple[str, ...] | None:
+        """Return the path of this file's table that holds the budget ``of_run`` returns."""
         for experiment in sorted(self.tables, key=len, reverse=True):
             rest = name.removeprefix(experiment)
             if name.startswith(experiment) and rest[:1] in {"", "-"}:
                 path = self.place(experiment, rest[1:], target)
                 if path is not None:
-                    return self.at(path)
-        return self.under.of_run(name, target) if self.under else None
+                    return path
+        return None
 
     def at(self, path: Sequence[str]) -> Budget:
         """Return the budget in the table of that path.

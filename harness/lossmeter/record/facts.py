@@ -99,7 +99,7 @@ class Facts(BaseModel):
         asked: the numbers that a command line gave in place of the experiment's own.
         load_scale: how many times as many events as the experiment's own load these make.
         begun_ns: wall clock; None in runs recorded without it.
-        sealed: it was recorded with a manifest of digests.
+        sealed: it was recorded with a manifest of digests, as every run is since they exist.
         redelivered_after_s: after how long the target's broker gives an event again.
         stranded_measured: the broker was asked which events it holds without an owner.
         queue_most: the longest that the queue was seen from outside; None where it was not read.

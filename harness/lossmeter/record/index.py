@@ -14,7 +14,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from lossmeter.errors import HarnessError, UsageError
-from lossmeter.model import Verdict
+from lossmeter.model import HELD, Verdict
 from lossmeter.record.files import why
 from lossmeter.record.manifest import state
 from lossmeter.record.result import Result
@@ -22,7 +22,7 @@ from lossmeter.record.runs import DamagedRun, RecordedRun, read_run, run_folders
 
 # Says that the file is ours, and of which layout; see SQLite's "Database File Format".
 APPLICATION_ID = 0x4C4F5353
-SCHEMA = 3
+SCHEMA = 4
 LOCKED_S = 30.0
 
 
@@ -34,7 +34,8 @@ class Entry:
         folder: name of its folder.
         state: changes with any file that it recorded, and with the budgets in force.
         begun: UTC, ISO 8601; empty where the run did not record it.
-        lost, stranded, late, unresolved, duplicated: events; None where they were not measured.
+        lost, dead_lettered, pending, stranded, late, unresolved, duplicated: events; None where
+            they were not measured.
         recovery_s: seconds; None where it was not seen.
         throughput_per_s: rows persisted per second between the first and the last.
         latency_p99_ms: from the scheduled time to the ack.
@@ -52,6 +53,8 @@ class Entry:
     sent: int
     acked: int
     lost: int | None
+    dead_lettered: int | None
+    pending: int | None
     stranded: int | None
     late: int | None
     unresolved: int | None
@@ -200,8 +203,7 @@ def _ensure(connection: sqlite3.Connection) -> None:
 
 def _entry(run: RecordedRun, result: Result, now: str) -> Entry:
     counts = {
-        name: None if name in result.not_measured else getattr(result.counts, name)
-        for name in ("lost", "stranded", "late", "unresolved", "duplicated")
+        name: result.count(name) for name in ("lost", *HELD, "late", "unresolved", "duplicated")
     }
     begun = run.facts.begun
     return Entry(

@@ -3,6 +3,8 @@
 It names every file that a judgement or a page is made from, with its size and SHA-256, and
 the run that they belong to. ``result.json`` carries the manifest's own digest. So rows of
 another run, invented dead letters or a raised bound are seen by whatever reads the folder.
+Every run seals what it recorded as it ends, and only then is it judged; of a folder without
+a manifest no verdict is a pass. Digests that were computed anew cannot be told from the first.
 What is made from the record and may be made anew is not in it: see ``DERIVED``.
 """
 
@@ -30,7 +32,7 @@ DERIVED = (MANIFEST, RESULT)
 # What a reader takes for a part of the record when it lies in the folder.
 _RECORDED = frozenset({".npy", ".bin", ".json", ".jsonl"})
 _PIECE = 1 << 20
-WITHOUT = "recorded without digests: whether it was altered since is not known"
+WITHOUT = f"it was not sealed, so nothing vouches for what was recorded: it has no {MANIFEST}"
 
 
 class RecordedFile(BaseModel):

@@ -130,6 +130,10 @@ class Result(BaseModel):
         """Return the exit code that this verdict means for a pipeline."""
         return _EXIT[self.verdict]
 
+    def count(self, name: str) -> int | None:
+        """Return the events of a class, by its name in ``Counts``; None where not measured."""
+        return None if name in self.not_measured else getattr(self.counts, name)
+
     @property
     def self_proof_share(self) -> float | None:
         """Return what share of the run's time the self-proof took; None where none was taken."""

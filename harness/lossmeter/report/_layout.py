@@ -151,10 +151,11 @@ def _line(text: Text) -> Text:
 
 def wrapped(text: str, width: int) -> list[str]:
     """Return words as lines of at most that width; a longer word has a line of its own."""
-    return _packed(text.split(), width, " ")
+    return packed(text.split(), width, " ")
 
 
-def _packed(parts: Sequence[str], width: int, between: str) -> list[str]:
+def packed(parts: Sequence[str], width: int, between: str) -> list[str]:
+    """Return parts, none of them torn, on as few lines of at most that width as hold them."""
     lines: list[str] = []
     for part in parts:
         if lines and cell_len(lines[-1] + between + part) <= width:
@@ -191,7 +192,7 @@ class _Drawing(Generic[Row]):
             yield from self._side_by_side(shown, widths, cells)
             pairs = [self._pair(n, place) for n in hidden if self._matters(n, place, row)]
             if pairs:
-                below = _packed(pairs, width - len(INDENT), BETWEEN)
+                below = packed(pairs, width - len(INDENT), BETWEEN)
                 yield from (Text(INDENT + line, style="dim") for line in below)
 
     def _fitting(self, width: int) -> list[int] | None:
@@ -265,7 +266,7 @@ class _Drawing(Generic[Row]):
         for place, row in enumerate(grid.rows):
             kept = [n for n, column in enumerate(self.columns) if not column.rank]
             names = [n for n in kept if self.columns[n].words]
-            for line in _packed(
+            for line in packed(
                 [" ".join(each.text for each in self.cells[n][place]) for n in names], width, GAP
             ):
                 yield Text(line, style="bold")
@@ -276,7 +277,7 @@ class _Drawing(Generic[Row]):
             ]
             figures.sort(key=lambda n: self.columns[n].rank > 0)
             pairs = [self._pair(n, place) for n in figures]
-            yield from (Text(f"  {line}") for line in _packed(pairs, width - 2, BETWEEN))
+            yield from (Text(f"  {line}") for line in packed(pairs, width - 2, BETWEEN))
 
 
 # Markdown.

@@ -176,7 +176,7 @@ def _sustained(
         measured = capacities.get((str(group["target"].iloc[0]), str(group["runtime"].iloc[0])))
         if measured is not None and measured.sustained_per_s is not None:
             rate_per_s = measured.sustained_per_s
-            reported[str(target)] = Sustained(rate_per_s, words.rate(rate_per_s))
+            reported[str(target)] = Sustained(rate_per_s, words.rate(rate_per_s, "down"))
         elif mine:
             reported[str(target)] = _highest_kept(mine)
     return reported
@@ -186,9 +186,9 @@ def _highest_kept(mine: Sequence[Tier]) -> Sustained:
     kept = [tier.rate_per_s for tier in mine if tier.kept]
     tried = [tier.rate_per_s for tier in mine]
     if not kept:
-        return Sustained(np.nan, f"below {words.rate(min(tried))}")
+        return Sustained(np.nan, f"below {words.rate(min(tried), 'up')}")
     least = "at least " if max(kept) == max(tried) else ""
-    return Sustained(max(kept), f"{least}{words.rate(max(kept))}")
+    return Sustained(max(kept), f"{least}{words.rate(max(kept), 'down')}")
 
 
 def worst_losses(cells: pd.DataFrame) -> dict[str, float]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Self
 
-from rich.console import Console, Group
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
@@ -14,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lossmeter.report import words
+from lossmeter.report._layout import GAP, packed, wrapped
 from lossmeter.run.narrator import Progress
 
 PLAIN_EVERY_S = 5.0
@@ -40,7 +43,7 @@ class ConsoleNarrator:
     def progress(self, at: Progress) -> None:
         """Move the live lines, or print a plain one from time to time."""
         if self._live is not None:
-            self._live.update(live_lines(self._title, at))
+            self._live.update(LiveLines(self._title, at))
         elif at.phase != self._phase or time.monotonic() - self._spoke >= PLAIN_EVERY_S:
             self._spoke = time.monotonic()
             self._phase = at.phase
@@ -67,22 +70,42 @@ class ConsoleNarrator:
         return f"{time.monotonic() - self._begin:6.1f} s"
 
 
+def state_of(at: Progress) -> str:
+    """Return the phase, with the share of it that is done where that is known."""
+    return at.phase if at.done is None else f"{at.phase} ({at.done:.0%})"
+
+
 def plain_line(at: Progress) -> str:
     """Return the progress as one line of a log."""
-    share = "" if at.done is None else f" ({at.done:.0%})"
-    return f"{at.phase}{share}: " + ", ".join(f"{name} {value}" for name, value in figures(at))
+    return f"{state_of(at)}: " + ", ".join(f"{name} {value}" for name, value in figures(at))
 
 
-def live_lines(title: str, at: Progress) -> Group:
-    """Return the progress as two lines of a terminal: a bar, and the figures below it."""
-    grid = Table.grid(padding=(0, 1))
-    bar = ProgressBar(100, 100 * at.done, width=BAR_CELLS) if at.done is not None else Text("…")
-    share = "" if at.done is None else f"{at.done:.0%}"
-    grid.add_row(Text(title, style="bold"), Text(at.phase), bar, Text(share))
-    reported = Text("  ")
-    for name, value in figures(at):
-        reported.append(f"{name} ", style="dim").append(f"{value}   ")
-    return Group(grid, reported)
+@dataclass(frozen=True, slots=True)
+class LiveLines:
+    """The progress of one run: a bar, and the figures below it.
+
+    A title that has no room beside the bar stands above it.
+    """
+
+    title: str
+    at: Progress
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw it; no name and no figure is cut."""
+        at, width = self.at, options.max_width
+        share = "" if at.done is None else f"{at.done:.0%}"
+        bar = ProgressBar(100, 100 * at.done, width=BAR_CELLS) if at.done is not None else ""
+        row: list[RenderableType] = [Text(at.phase), bar, Text(share)]
+        if cell_len(f"{self.title} {at.phase} {share} ") + BAR_CELLS <= width:
+            row.insert(0, Text(self.title, style="bold"))
+        else:
+            yield from (Text(line, "bold", overflow="fold") for line in wrapped(self.title, width))
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(*row)
+        yield grid
+        shown = [f"{name} {value}" for name, value in figures(at)]
+        for line in packed(shown, width - len(GAP), "   "):
+            yield Text(GAP + line, overflow="fold")
 
 
 def figures(at: Progress) -> list[tuple[str, str]]:

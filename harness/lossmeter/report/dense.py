@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from lossmeter.model import HELD
 from lossmeter.plan.refusal import Refusal
 from lossmeter.plan.remedies import Place, Remedy
 from lossmeter.report._layout import NOTHING, Column, Grid, Line, Shown
@@ -14,7 +15,7 @@ from lossmeter.report.matrix import BY_KEY, Metric, cell_text, records, span_tex
 
 NOT_MEASURED = "not measured"
 # What the remedies are compared by, and of which of these a change has its price beside it.
-_COMPARED = ("lost", "refused", "duplicated", "throughput_per_s", "latency_p99_ms")
+_COMPARED = ("lost", *HELD, "refused", "duplicated", "throughput_per_s", "latency_p99_ms")
 _COSTS = {"throughput_per_s", "latency_p99_ms"}
 Row = Mapping[str, object]
 
@@ -101,7 +102,7 @@ def remedies_grid(cells: pd.DataFrame, layout: Layout) -> Grid[Pair]:
             Column("scenario", lambda pair: pair.remedy.scenario, words=True),
             Column("without", lambda pair: pair.remedy.bare[1], words=True),
             Column("with", lambda pair: pair.remedy.name, words=True),
-            *(_column(BY_KEY[key], layout) for key in _COMPARED),
+            *(_column(BY_KEY[key], layout) for key in _COMPARED if key in cells),
         ),
         [pair for pair in pairs if pair.bare or pair.mended or len(found) == 1],
         group=lambda pair: pair.remedy.scenario,

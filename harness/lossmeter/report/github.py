@@ -12,6 +12,7 @@ from lossmeter.record.outcome import Lack, Outcome, reported
 from lossmeter.record.result import Result
 from lossmeter.report import words
 from lossmeter.report._markup import markdown_cell, workflow_data, workflow_property
+from lossmeter.report.seldom import seldom_shown
 
 _MARKS = {
     Verdict.PASS: "✅",
@@ -23,7 +24,6 @@ _MARKS = {
     Lack.SKIPPED: "⏭️",
 }
 _COUNTED = ("acked", "lost", "unresolved")
-_ASKED_FOR = ("stranded", "late")
 
 
 def workflow_commands(outcomes: Sequence[Outcome]) -> list[str]:
@@ -40,9 +40,9 @@ def _annotation(outcome: Outcome) -> str:
 def step_summary(outcomes: Sequence[Outcome]) -> str:
     """Return the summary in Markdown: a table, and the reason of all that did not pass."""
     results = [each for each in outcomes if isinstance(each, Result)]
-    asked = [n for n in _ASKED_FOR if any(n not in each.not_measured for each in results)]
-    counted = [*_COUNTED, *asked]
-    head = ("experiment", "target", "runtime", *counted, "recovery", "verdict")
+    counted = [*_COUNTED, *seldom_shown(lambda name: (each.count(name) for each in results))]
+    named = [words.measure_name(name) for name in counted]
+    head = ("experiment", "target", "runtime", *named, "recovery", "verdict")
     lines = [
         f"### Events lost: {reported(outcomes)}",
         "",
@@ -65,10 +65,8 @@ def _row(outcome: Outcome, counted: Sequence[str]) -> str:
 def _figures(outcome: Outcome, counted: Sequence[str]) -> list[str]:
     if not isinstance(outcome, Result):
         return ["–"] * (len(counted) + 1)
-    counts, void = outcome.counts, outcome.not_measured
     recovery = "–" if outcome.recovery_s is None else f"{outcome.recovery_s:.1f} s"
-    shown = ["–" if name in void else words.count(getattr(counts, name)) for name in counted]
-    return [*shown, recovery]
+    return [*(words.count(outcome.count(name)) for name in counted), recovery]
 
 
 def _reason(outcome: Outcome) -> str:

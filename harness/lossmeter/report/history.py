@@ -15,24 +15,16 @@ from lossmeter.record.outcome import counted
 from lossmeter.report import words
 from lossmeter.report._layout import NOTHING, Column, Grid, styled
 from lossmeter.report._markup import one_line
+from lossmeter.report.seldom import seldom_shown
 
 BARS = "▁▂▃▄▅▆▇█"
 GAP = "·"
 
 
-# The figures of a trend.
-_FIGURES = ("lost", "stranded", "late", "recovery_s", "throughput_per_s")
-_ASKED_FOR = ("stranded", "late")
-
-
 def figures_of(trends: Sequence[Trend]) -> list[str]:
-    """Return the figures that are shown; what only some targets tell where one of these did."""
-    return [
-        name
-        for name in _FIGURES
-        if name not in _ASKED_FOR
-        or any(value is not None for trend in trends for value in trend.figures(name))
-    ]
+    """Return the figures of a trend that are shown."""
+    seldom = seldom_shown(lambda name: (v for trend in trends for v in trend.figures(name)))
+    return ["lost", *seldom, "recovery_s", "throughput_per_s"]
 
 
 def curve(values: Sequence[float | None]) -> str:

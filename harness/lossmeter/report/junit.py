@@ -14,6 +14,7 @@ from lossmeter.record.outcome import Lack, Outcome
 from lossmeter.record.result import Result
 from lossmeter.report import words
 from lossmeter.report._markup import xml_text
+from lossmeter.report.seldom import seldom_shown
 
 # The element that stands for each outcome; a pass has none.
 _ELEMENT: Mapping[str, str] = {
@@ -26,7 +27,7 @@ _ELEMENT: Mapping[str, str] = {
 }
 
 _REPORTED = ("sent", "acked", "refused", "unknown")
-_HELD = ("lost", "duplicated", "unresolved")
+_PERSISTED = ("duplicated", "unresolved")
 
 
 def junit_xml(outcomes: Sequence[Outcome]) -> str:
@@ -97,7 +98,8 @@ def _lines(outcome: Outcome) -> list[str]:
 
 def _figures(result: Result) -> list[str]:
     reported = [f"{name} {_measured(result, name)}" for name in _REPORTED]
-    held = [f"{name} {_measured(result, name)}" for name in _HELD]
+    kept = ["lost", *seldom_shown(lambda name: [result.count(name)]), *_PERSISTED]
+    held = [f"{words.measure_name(name)} {_measured(result, name)}" for name in kept]
     lines = [
         f"run {result.run_id}, runtime {result.runtime}, seed {result.seed}",
         ", ".join(reported),
@@ -115,5 +117,5 @@ def _figures(result: Result) -> list[str]:
 
 
 def _measured(result: Result, name: str) -> str:
-    measured = name not in result.not_measured
-    return words.count(getattr(result.counts, name)) if measured else "not measured"
+    number = result.count(name)
+    return "not measured" if number is None else words.count(number)

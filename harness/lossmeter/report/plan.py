@@ -10,6 +10,7 @@ from rich.text import Text
 
 from lossmeter.model import Predicted
 from lossmeter.plan.predict.planning import PlanAnswer, Planned, answers
+from lossmeter.plan.predict.safe import Side, side_of
 from lossmeter.report import words
 from lossmeter.report._layout import Column, Grid
 
@@ -20,7 +21,7 @@ def plan_table(planned: Planned) -> RenderableType:
         "What the model predicts",
         (
             Column("question", lambda each: each.question, 0, words=True),
-            Column("answer", _shown, 0),
+            Column("answer", answer_text, 0),
         ),
         answers(planned),
     )
@@ -44,27 +45,28 @@ def expected_table(expected: Sequence[tuple[str, str, Predicted]]) -> Grid[Any]:
 
 
 def _lost(predicted: Predicted) -> str:
-    return "–" if predicted.lost is None else _within(predicted.lost, predicted.lost_tolerance, "")
+    return "–" if predicted.lost is None else _within(predicted.lost, predicted.lost_tolerance)
 
 
 def _others(predicted: Predicted) -> str:
-    shown = [
-        f"{words.measure_name(each.name)} {_within(each.value, each.tolerance, each.name)}"
-        for each in predicted.figures
-    ]
+    shown = []
+    for each in predicted.figures:
+        within = _within(each.value, each.tolerance, each.name, side_of(each.name))
+        shown.append(f"{words.measure_name(each.name)} {within}")
     if predicted.duplicated_max is not None:
         shown.append(f"duplicated ≤ {words.count(predicted.duplicated_max)}")
     return "; ".join(shown) or "–"
 
 
-def _shown(answer: PlanAnswer) -> str:
+def answer_text(answer: PlanAnswer) -> str:
+    """Return an answer as it is shown: rounded to its safe side, and its tolerance up."""
     if answer.value is None:
         return "never"
     if isinstance(answer.value, str):
         return answer.value
-    return _within(answer.value, answer.tolerance, answer.unit)
+    return _within(answer.value, answer.tolerance, answer.unit, answer.safe)
 
 
-def _within(value: float, tolerance: float, unit: str) -> str:
-    shown = words.measured(unit, value)
-    return f"{shown} ± {words.measured(unit, tolerance)}" if tolerance else shown
+def _within(value: float, tolerance: float, unit: str = "", side: Side = "up") -> str:
+    shown = words.measured(unit, value, side)
+    return f"{shown} ± {words.measured(unit, tolerance, 'up')}" if tolerance else shown

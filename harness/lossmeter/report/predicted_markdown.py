@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from lossmeter.model import HELD
 from lossmeter.record.result import Result
 from lossmeter.report import words
 from lossmeter.report._layout import NOTHING, Column, Grid, Line
@@ -44,11 +45,16 @@ def _grid(
             Column("verdict", lambda r: r.verdict, words=True),
             Column("refused", lambda r: words.count(r.counts.refused)),
             Column("lost", lambda r: words.count(r.counts.lost) if was_collected(r) else NOTHING),
+            *(_held(name) for name in HELD),
             Column("predicted", _predicted),
             Column("other", _others, words=True),
         ),
         results,
     )
+
+
+def _held(name: str) -> Column[Result]:
+    return Column(words.measure_name(name), lambda r: words.count(r.count(name)), always=False)
 
 
 def _predicted(result: Result) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from lossmeter.model import HELD
 from lossmeter.report import words
 from lossmeter.report._layout import NOTHING, Column, Grid, Line, Shown
 from lossmeter.studies.repeats import Decision, Summary
@@ -36,6 +37,7 @@ def repeats_table(summaries: Sequence[Summary]) -> RenderableType:
         ),
         Column("lost, median", lambda s: words.figure(s.lost_median), 0),
         Column("interval", _interval, 5, matters=_always),
+        *(_held(name) for name in HELD),
         Column("over budget", lambda s: str(s.broken), 0),
         Column(
             f"chance to be over ≤ ({level})",
@@ -49,6 +51,16 @@ def repeats_table(summaries: Sequence[Summary]) -> RenderableType:
     tests = dict.fromkeys(summary.test for summary in summaries if summary.test)
     grid = Grid("Repeated runs, by experiment and target", columns, summaries)
     return Group(grid, *(Text(f"decided by a sequential test: {test}") for test in tests))
+
+
+def _held(name: str) -> Column[Summary]:
+    return Column(
+        f"{words.measure_name(name)}, most",
+        lambda s: words.count(s.held_most.get(name, 0)),
+        2,
+        matters=lambda s: name in s.held_most,
+        always=False,
+    )
 
 
 def _always(_: Summary) -> bool:

@@ -10,6 +10,7 @@ from lossmeter.report import words
 from lossmeter.report._layout import Column, Grid, Line
 from lossmeter.report.history import curve, figure_text, figures_of
 from lossmeter.report.run_view import classes_grid
+from lossmeter.report.seldom import seldom_shown
 
 
 def runs_view(
@@ -60,7 +61,7 @@ def _runs(entries: Sequence[Entry]) -> Grid[Entry]:
             Column("target", lambda e: e.target, words=True),
             Column("verdict", _verdict, words=True),
             Column("lost", lambda e: Line(words.count(e.lost), "strong")),
-            *(_class(name) for name in ("stranded", "late") if _was_told(entries, name)),
+            *(_class(name) for name in seldom_shown(lambda n: (getattr(e, n) for e in entries))),
             Column("acked", lambda e: words.count(e.acked)),
             Column("duplicated", lambda e: words.count(e.duplicated)),
             Column("unresolved", lambda e: words.count(e.unresolved)),
@@ -73,11 +74,7 @@ def _runs(entries: Sequence[Entry]) -> Grid[Entry]:
 
 
 def _class(name: str) -> Column[Entry]:
-    return Column(name, lambda e: words.count(getattr(e, name)))
-
-
-def _was_told(entries: Sequence[Entry], name: str) -> bool:
-    return any(getattr(entry, name) is not None for entry in entries)
+    return Column(words.measure_name(name), lambda e: words.count(getattr(e, name)))
 
 
 def _verdict(entry: Entry) -> Line:

@@ -5,15 +5,24 @@ from __future__ import annotations
 import math
 import re
 
+from lossmeter.plan.predict.safe import Side, rounded
+
 # As many as a double has.
 _MOST_DIGITS = 15
 
 
-def count(number: float | None) -> str:
-    """Return a count with its thousands apart; a dash where there is none."""
+def _fixed(value: float, digits: int, side: Side | None) -> str:
+    return f"{value if side is None else rounded(value, digits, side):,.{digits}f}"
+
+
+def count(number: float | None, side: Side | None = None) -> str:
+    """Return a count with its thousands apart; a dash where there is none.
+
+    Here and below ``side`` is to which it is rounded; to the nearest without.
+    """
     if number is None or not math.isfinite(number):
         return "–"
-    return f"{number:,.0f}"
+    return _fixed(number, 0, side)
 
 
 def percent(part: float, whole: float) -> str:
@@ -29,11 +38,11 @@ def percent(part: float, whole: float) -> str:
     return f"{share:.{digits}f} %"
 
 
-def seconds(value: float | None) -> str:
+def seconds(value: float | None, side: Side | None = None) -> str:
     """Return seconds with the digits that matter."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:,.{2 if value < 10 else 1 if value < 100 else 0}f} s"
+    return f"{_fixed(value, 2 if value < 10 else 1 if value < 100 else 0, side)} s"
 
 
 def figure(value: float | None) -> str:
@@ -44,11 +53,11 @@ def figure(value: float | None) -> str:
     return f"{value:,.0f}" if whole else f"{value:.3g}"
 
 
-def milliseconds(value: float | None) -> str:
+def milliseconds(value: float | None, side: Side | None = None) -> str:
     """Return milliseconds with the digits that matter."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"
+    return f"{_fixed(value, 1 if value < 100 else 0, side)} ms"
 
 
 def proof_cost(seconds_spent: float, share: float) -> str:
@@ -62,11 +71,11 @@ def minutes(value_s: float) -> str:
     return f"{whole} min {rest} s" if whole else f"{rest} s"
 
 
-def rate(value: float | None) -> str:
+def rate(value: float | None, side: Side | None = None) -> str:
     """Return events per second."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:,.1f}/s" if value < 100 else f"{value:,.0f}/s"
+    return f"{_fixed(value, 1 if value < 100 else 0, side)}/s"
 
 
 _WITH_UNIT = re.compile(r"([\d.,]+)(\D*)")
@@ -96,10 +105,10 @@ def measure_name(name: str) -> str:
     return _MEASURES.get(name) or _bare(name).replace("_", " ")
 
 
-def measured(name: str, value: float | None) -> str:
+def measured(name: str, value: float | None, side: Side | None = None) -> str:
     """Return a measure's value with its unit, which its name ends in; events have none."""
     show = next((show for end, show in _UNITS.items() if name.endswith(end)), count)
-    return show(value)
+    return show(value, side)
 
 
 def _bare(name: str) -> str:

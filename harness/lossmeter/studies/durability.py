@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lossmeter.errors import UsageError
 from lossmeter.experiment import Experiment, Load, Phase, PlannedFault, Trigger, Variant
-from lossmeter.model import Predicted, Verdict
+from lossmeter.model import HELD, Predicted, Verdict
 from lossmeter.plan.budget import Budget
 from lossmeter.plan.catalogue import Cell
 from lossmeter.plan.target import Target
@@ -221,9 +221,10 @@ def _window(trial: Trial, ran: Ran | None) -> Window:
         # Where it lies on this machine is nobody else's business.
         reason = re.sub(rf"\S*(?={re.escape(result.run_id)})", "", result.reason)
         return Window(note=f"{result.verdict} on {result.target}: {reason}")
+    held = {name: number for name in HELD if (number := result.count(name))}
     if ran.survived:
         if not trial.cell.target.behaviour.queue_survives_crash:
             return Window(note="the kernel did not end it in time, though its backlog grew in it")
         note = "it lived: its backlog is not in its own memory"
-        return Window(result.counts.lost, result.volatile_ms, note)
-    return Window(result.counts.lost, result.volatile_ms)
+        return Window(result.counts.lost, result.volatile_ms, note, held)
+    return Window(result.counts.lost, result.volatile_ms, held=held)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lossmeter.experiment import STEPS
 from lossmeter.judge.ledger.steps import AtStep
+from lossmeter.model import HELD
 from lossmeter.plan.behaviour import Behaviour
 from lossmeter.plan.catalogue import Cell
 from lossmeter.record.result import Result
@@ -93,7 +94,12 @@ def findings(report: Report, behaviour: Behaviour) -> Sequence[str]:
             said.append(f"{found.step}: loses {found.lost:,}: {_meaning(found.step, behaviour)}")
         if found.duplicated:
             said.append(f"{found.step}: duplicates {found.duplicated:,}: {_TWICE[found.step]}")
-    return said
+    held = {n: sum(result.count(n) or 0 for result in report.results) for n in HELD}
+    return said + [
+        f"over all runs {number:,} {name.replace('_', '-')}, and so not delivered"
+        for name, number in held.items()
+        if number
+    ]
 
 
 _AGAIN = "delivered again after it had been inserted"

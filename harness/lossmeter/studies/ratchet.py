@@ -12,7 +12,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from lossmeter.errors import UsageError
 from lossmeter.experiment import Experiment, Variant
-from lossmeter.model import Verdict, plural
+from lossmeter.model import Verdict, plural, without_numbers
 from lossmeter.plan.budget import PREDICTED, Budget, Budgets
 from lossmeter.record.result import Result
 
@@ -52,11 +52,19 @@ class Tightening:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What would be changed."""
+    """What would be changed.
+
+    Attributes:
+        kept: the budgets that stay as they are, and why.
+        elsewhere: cells with runs whose budget is in another file, or in the experiment's own.
+        here: there are runs of others, too, or none at all.
+    """
 
     changes: tuple[Tightening, ...]
     kept: tuple[tuple[str, str], ...]
     runtimes: tuple[str, ...]
+    elsewhere: tuple[tuple[str, str], ...] = ()
+    here: bool = True
 
 
 def plan(
@@ -68,8 +76,13 @@ def plan(
     """Return which bounds recorded runs allow to tighten.
 
     A budget is tightened only when every target that it stands for has enough conclusive
-    runs on every runtime in use, and none of these runs fails.
+    runs on every runtime in use, and none of these runs fails. Runs with numbers of a command
+    line say nothing of it. Of an experiment that is not among the variants, as one that was
+    given by its path, the targets are those that it ran on.
     """
+    results = [r for r in results if r.experiment == without_numbers(r.experiment)]
+    ran = dict.fromkeys((result.experiment, result.target) for result in results)
+    elsewhere = tuple(cell for cell in ran if budgets.place_of_run(*cell) is None)
     conclusive = [r for r in results if r.verdict in {Verdict.PASS, Verdict.FAIL}]
     runtimes = sorted({result.runtime for result in conclusive})
     changes: list[Tightening] = []
@@ -81,7 +94,8 @@ def plan(
         changes += found
         if not found:
             kept.append((".".join(path), why or "the runs need what it allows"))
-    return Plan(tuple(changes), tuple(kept), tuple(runtimes))
+    here = not ran or len(elsewhere) < len(ran)
+    return Plan(tuple(changes), tuple(kept), tuple(runtimes), elsewhere, here)
 
 
 @dataclass(slots=True)
@@ -99,20 +113,19 @@ def _by_budget(
 ) -> dict[Path, _Group]:
     groups: dict[Path, _Group] = {}
     for result in results:
-        if result.experiment not in variants:
-            continue
-        experiment, variant = variants[result.experiment]
-        path = budgets.place(experiment.name, variant.name, result.target)
+        path = budgets.place_of_run(result.experiment, result.target)
         if path is None:
             continue
         if path not in groups:
-            sharing = {
+            groups[path] = _Group([], set())
+        groups[path].results.append(result)
+        if result.experiment in variants:
+            experiment, variant = variants[result.experiment]
+            groups[path].needed |= {
                 target
                 for target in variant.targets or experiment.targets
-                if budgets.place(experiment.name, variant.name, target) == path
+                if budgets.place_of_run(result.experiment, target) == path
             }
-            groups[path] = _Group([], sharing)
-        groups[path].results.append(result)
     return groups
 
 

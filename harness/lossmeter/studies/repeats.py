@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from scipy.stats import binom, binomtest, bootstrap
 
 from lossmeter.errors import UsageError
-from lossmeter.model import Verdict
+from lossmeter.model import HELD, Verdict
 from lossmeter.record.result import Result
 
 CONFIDENCE = 0.95
@@ -83,6 +83,8 @@ class Summary(BaseModel):
         break_chance_max: the same for the chance that a run is over budget.
         lost_median: events lost, over the judged runs; ``lost_low`` and ``lost_high``: its
             bootstrap interval at ``confidence``; None with fewer than two runs.
+        held_most: the most that one judged run left dead-lettered, pending or stranded, in
+            events by class; a class of which none had any is left out.
         decision: of the sequential test; None when none was made. ``test`` states it.
     """
 
@@ -100,6 +102,7 @@ class Summary(BaseModel):
     lost_median: float | None = None
     lost_low: float | None = None
     lost_high: float | None = None
+    held_most: dict[str, int] = {}
     decision: Decision | None = None
     test: str | None = None
     seeds: list[int]
@@ -123,10 +126,16 @@ def summarise(results: Sequence[Result], test: Sequential | None = None) -> Summ
         lost_median=float(np.median(lost)) if lost else None,
         lost_low=low,
         lost_high=high,
+        held_most=_held_most(judged),
         decision=decided(results, test) if test else None,
         test=str(test) if test else None,
         seeds=[result.seed for result in results],
     )
+
+
+def _held_most(judged: Sequence[Result]) -> dict[str, int]:
+    most = {n: max((result.count(n) or 0 for result in judged), default=0) for n in HELD}
+    return {name: number for name, number in most.items() if number}
 
 
 def decided(results: Sequence[Result], test: Sequential) -> Decision:

@@ -16,18 +16,22 @@ class Window:
         lost: events; None where it was not measured.
         volatile_ms: how long before the fault the oldest of them had been acked.
         note: why it was not measured, or what there is to say.
+        held: events that were neither lost nor delivered, by class; none of which it has none.
     """
 
     lost: int | None = None
     volatile_ms: float | None = None
     note: str = ""
+    held: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         if self.lost is None:
             return "not measured"
-        if not self.lost:
-            return f"0 ({self.note})" if self.note else "0"
-        return f"{plural(self.lost, 'event')}, {self.volatile_ms or 0:,.0f} ms"
+        reported = f"0 ({self.note})" if self.note else "0"
+        if self.lost:
+            reported = f"{plural(self.lost, 'event')}, {self.volatile_ms or 0:,.0f} ms"
+        kept = (f"{number:,} {name.replace('_', '-')}" for name, number in self.held.items())
+        return ", ".join([reported, *kept])
 
 
 @dataclass(slots=True)

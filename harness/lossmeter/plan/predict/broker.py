@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lossmeter.model import Expected, Predicted, plural
+from lossmeter.plan.predict.safe import figure
 
 # A call that hangs is given up after so long, and those that wait behind it as well.
 GIVES_UP_S = 5.0
@@ -84,4 +85,4 @@ def _outage(seen: Away) -> tuple[Expected, ...]:
         return ()
     late_s = RECONNECTS_S if seen.killed else GIVES_UP_S
     reason = f"after its return the client may need up to {late_s:g} s to notice it"
-    return (Expected("outage_s", round(seen.held_s, 3), late_s, reason),)
+    return (figure("outage_s", seen.held_s, late_s, 3, reason),)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from lossmeter.experiment import Load, Observed
 from lossmeter.model import Expected, Predicted, plural
 from lossmeter.plan.predict.overload import Intake, arrivals, intake_of
+from lossmeter.plan.predict.safe import figure
 
 # After a database is back the pool of connections finds out at the next request.
 BACK_S = 0.3
@@ -261,10 +262,11 @@ def slowed(seen: Observed, round_trips: int, begins_s: float) -> Predicted:
             + plural(intake.workers, "worker")
         ),
         figures=(
-            Expected(
+            figure(
                 "held_per_s",
-                round(held, 2),
-                round(differs, 2),
+                held,
+                differs,
+                2,
                 "each worker may end one insert more or less at either end of the fault",
             ),
         ),

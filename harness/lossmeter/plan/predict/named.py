@@ -15,6 +15,7 @@ from lossmeter.model import Expected, Predicted, plural
 from lossmeter.plan.predict import broker, crash, database, power, shutdown
 from lossmeter.plan.predict.overload import overload
 from lossmeter.plan.predict.queue import Dispatcher
+from lossmeter.plan.predict.safe import figure
 from lossmeter.plan.predict.slow import slow_handler
 from lossmeter.plan.processes import LEAST_GRACE_S
 
@@ -150,9 +151,9 @@ def rollout_time(seen: Observed) -> Predicted:
         )
     took_s = shutdown.rollout_s(asked, seen.instances, bool(seen.queue_survives_crash))
     reason = f"each start may take {START_S} s more; a cluster starts the next while one ends"
-    late_s = round(took_s / 2 + seen.instances * START_S, 1)
-    figure = Expected("held_s", round(took_s, 1), late_s, reason)
-    return replace(predicted, figures=(*predicted.figures, figure))
+    late_s = took_s / 2 + seen.instances * START_S
+    figures = (*predicted.figures, figure("held_s", took_s, late_s, 1, reason))
+    return replace(predicted, figures=figures)
 
 
 def _stop_of(seen: Observed) -> shutdown.PlannedStop | None:

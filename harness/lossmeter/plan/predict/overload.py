@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from lossmeter.experiment import Load, Observed
 from lossmeter.model import Expected, Predicted, plural
 from lossmeter.plan.predict.queue import INSERT_S
+from lossmeter.plan.predict.safe import figure
 
 # What a look at a running queue, and a busy machine, may be late by.
 LOOK_S = 0.3
@@ -195,7 +196,7 @@ def _figures(flow: Flow, slow: Flow) -> list[Expected]:
     ):
         if value is not None and other is not None:
             tolerance = abs(value - other) + LOOK_S
-            figures.append(Expected(name, round(value, 2), round(tolerance, 2), late))
+            figures.append(figure(name, value, tolerance, 2, late))
     apart = abs(flow.refused - slow.refused)
     # Of those at the brink some are let through, by the chance of a few milliseconds.
     some = round(0.05 * flow.refused) if flow.refused else 0
@@ -203,5 +204,5 @@ def _figures(flow: Flow, slow: Flow) -> list[Expected]:
     value, other = flow.throughput_per_s, slow.throughput_per_s
     if value is not None and other is not None:
         tolerance = abs(value - other) + 0.05 * value
-        figures.append(Expected("throughput_per_s", round(value, 2), round(tolerance, 2), reason))
+        figures.append(figure("throughput_per_s", value, tolerance, 2, reason))
     return figures

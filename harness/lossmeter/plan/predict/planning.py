@@ -1,7 +1,7 @@
 """Answers for a dispatcher that is only planned, by the model that predicts runs.
 
 The numbers are made into what a run would have observed, and each answer is a prediction of
-that run. What must be enough is rounded up.
+that run. What must be enough is rounded up, what there is and what time is left down.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from lossmeter.model import Expected, Predicted
 from lossmeter.plan.predict.crash import at_kill, crash
 from lossmeter.plan.predict.overload import overload
 from lossmeter.plan.predict.queue import INSERT_S, Dispatcher, recommended_backend, require
+from lossmeter.plan.predict.safe import Side, side_of
 from lossmeter.plan.predict.shutdown import PlannedStop, stop
 
 # A load is simulated event by event; this many take a few seconds.
@@ -31,12 +32,14 @@ class PlanAnswer:
         value: a figure in the unit that ``unit`` names, or words; None for never.
         unit: as measures end in: ``_s``, ``_per_s``, or empty for events.
         tolerance: by how much a run may differ, in the same unit.
+        safe: to which side it is rounded, so that who relies on what is shown is safe.
     """
 
     question: str
     value: float | str | None
     unit: str = ""
     tolerance: float = 0
+    safe: Side = "up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +116,10 @@ def _load(planned: Planned) -> Iterator[PlanAnswer]:
     of = planned.dispatcher
     slow = replace(of, handler_time_s=of.handler_time_s + INSERT_S)
     insert = f"{INSERT_S * 1000:g} ms for each insert"
-    yield PlanAnswer("capacity of the workers", of.service_rate_per_s, "_per_s")
+    yield PlanAnswer("capacity of the workers", of.service_rate_per_s, "_per_s", safe="down")
     yield PlanAnswer("workers that keep up with the rate", of.workers_for(of.rate_per_s))
     yield PlanAnswer(f"the same, with {insert}", slow.workers_for(of.rate_per_s))
-    yield PlanAnswer("throughput in the long run", of.throughput_per_s, "_per_s")
+    yield PlanAnswer("throughput in the long run", of.throughput_per_s, "_per_s", safe="down")
     yield PlanAnswer("backlog grows by", of.backlog_growth_per_s, "_per_s")
     figures = {figure.name: figure for figure in planned.overload().figures}
     for name, question in (
@@ -134,10 +137,10 @@ def _load(planned: Planned) -> Iterator[PlanAnswer]:
 
 def _moment(question: str, figure: Expected | None, planned: Planned) -> PlanAnswer:
     if figure is not None:
-        return PlanAnswer(question, figure.value, "_s", figure.tolerance)
+        return PlanAnswer(question, figure.value, "_s", figure.tolerance, side_of(figure.name))
     load_s = planned._load_s()  # noqa: SLF001 - of this module
     grows = planned.dispatcher.backlog_growth_per_s > 0
-    return PlanAnswer(question, f"not within {load_s:,.0f} s" if grows else None)
+    return PlanAnswer(question, f"not within {math.floor(load_s):,} s" if grows else None)
 
 
 def _crashes(planned: Planned) -> Iterator[PlanAnswer]:

@@ -13,6 +13,7 @@ from lossmeter.experiment import Observed
 from lossmeter.model import Expected, Predicted, plural
 from lossmeter.plan.predict.crash import AtKill, at_kill, crash
 from lossmeter.plan.predict.queue import INSERT_S, Dispatcher
+from lossmeter.plan.predict.safe import figure
 
 # A drain looks once a second whether it is over.
 POLL_S = 1.0
@@ -132,8 +133,7 @@ def _outage(asked: PlannedStop) -> tuple[Expected, ...]:
     )
     if late_s:
         reason += f"; a drain may be late by {late_s:.1f} s, for it looks once a second"
-    outage_s = round(asked.ends_after_s + asked.start_s, 3)
-    return (Expected("outage_s", outage_s, round(tolerance_s, 3), reason),)
+    return (figure("outage_s", asked.ends_after_s + asked.start_s, tolerance_s, 3, reason),)
 
 
 def rollout(

@@ -6,8 +6,9 @@ import heapq
 from dataclasses import replace
 
 from lossmeter.experiment import Observed
-from lossmeter.model import Expected, Predicted, plural
+from lossmeter.model import Predicted, plural
 from lossmeter.plan.predict.overload import Busy, arrivals, intake_of, simulate
+from lossmeter.plan.predict.safe import figure
 
 # Timers and inserts of a busy machine, as a share of the whole.
 BUSY_SHARE = 0.06
@@ -36,10 +37,11 @@ def slow_handler(seen: Observed) -> Predicted:
         duplicated_max=0,
         basis=f"{plural(intake.workers, 'worker')} of {whole.handler_time_s:g} s an event{how}",
         figures=(
-            Expected(
+            figure(
                 "throughput_per_s",
-                round(throughput, 3),
-                round(BUSY_SHARE * throughput, 3),
+                throughput,
+                BUSY_SHARE * throughput,
+                3,
                 f"timers and inserts of a busy machine may take {BUSY_SHARE:.0%} more",
             ),
         ),
