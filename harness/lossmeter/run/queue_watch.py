@@ -19,6 +19,7 @@ from lossmeter.model import plural
 from lossmeter.plan.target import Target
 from lossmeter.record.facts import Facts
 from lossmeter.record.unpersisted import Unpersisted
+from lossmeter.world.beginnings import Beginning, KnowsBeginning
 from lossmeter.world.interpolation import interpolate, reachable
 from lossmeter.world.queues import QueueLength, queue_options
 from lossmeter.world.site import Endpoint
@@ -60,6 +61,10 @@ class QueueWatch:
         if self._last is None or time.monotonic() - self._last[0] > STALE_S:
             return None
         return self._last[1]
+
+    def began(self) -> Beginning | None:
+        """Ask the server since when it serves; None where it does not say."""
+        return self._length.began() if isinstance(self._length, KnowsBeginning) else None
 
     def waits_since(self) -> float | None:
         """Return since when it held some at each look; None where it does not."""

@@ -20,7 +20,7 @@ from lossmeter.record.tally import Tally
 from lossmeter.run import open_files
 from lossmeter.run.conclusion import conclude, keep_room, no_room, no_room_beside
 from lossmeter.run.conduct import LOOK_EVERY_S, Conductor, Counters
-from lossmeter.run.disturbance import ProxyWatch
+from lossmeter.run.disturbance import ProxyWatch, ServersWatch, servers_watch
 from lossmeter.run.environment import save_environment
 from lossmeter.run.ingress import Ingress, ingress_of
 from lossmeter.run.load_phase import LoadPhase
@@ -112,6 +112,7 @@ class _Story:
     conductor: Conductor = field(init=False)
     tally: Tally = field(init=False)
     proxies: ProxyWatch = field(init=False)
+    servers: ServersWatch | None = field(init=False, default=None)
     ingress: Ingress | None = field(init=False, default=None)
     outside: Outside = field(init=False, default_factory=Outside)
     start_s: float | None = field(init=False, default=None)
@@ -172,6 +173,9 @@ class _Story:
             stack.callback(self.conductor.heal_rest)
             columns = self.auditor.check()
             self.auditor.check_empty()
+            self.servers = servers_watch(
+                cell, self.facts, self.auditor, self.outside.queue, self.ingress
+            )
         self.facts.hashes_measured = columns.payload_hash
         self.facts.positions_measured = columns.position
         self.facts.times_measured = columns.persisted_at
@@ -311,6 +315,8 @@ class _Story:
             # as persisted by then is among the rows.
             save_marks(self.folder)
             self.auditor.save(self.folder)
+        if self.servers is not None:
+            self.servers.look_at_last()
         self.facts.collected, self.facts.collected_ns = True, time.time_ns()
         workers = self.ask.cell.numbers().get("workers")
         for doubt in self.outside.note(self.facts, self.folder, workers):

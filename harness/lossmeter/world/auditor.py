@@ -14,6 +14,7 @@ from lossmeter.plan.target import Persisted
 from lossmeter.record import npy
 from lossmeter.record.arrays import Records
 from lossmeter.record.collected import DTYPES
+from lossmeter.world.beginnings import Beginning, KnowsBeginning
 from lossmeter.world.queues._held import HeldByBroker
 from lossmeter.world.stores import Columns, Counter, Store, store_options
 from lossmeter.world.stores._letters import read_letters
@@ -62,6 +63,10 @@ class Auditor:
     def counter(self) -> Counter:
         """Return what counts the rows often and at little cost."""
         return self._store.counter()
+
+    def began(self) -> Beginning | None:
+        """Ask the store's server since when it serves; None where it does not say."""
+        return self._store.began() if isinstance(self._store, KnowsBeginning) else None
 
     def check_empty(self) -> None:
         """Make sure that no row of an earlier run can stand in for one of this run.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from typing import Annotated, Any, Self
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +18,7 @@ from lossmeter.world.stores._sql import SqlStore
 _CONNECT_S, _SILENT_S = 5, 120
 # Times come in UTC, and nothing is written, whatever the query says.
 _UTC, _READ_ONLY = "set time_zone = '+00:00'", "set session transaction read only"
+_UPTIME = "show global status like 'Uptime'"
 
 
 class Options(Queries):
@@ -70,6 +73,16 @@ class Store(SqlStore):
         with connection.cursor() as cursor:
             cursor.execute(_READ_ONLY)
         return connection
+
+    def began(self) -> float | None:
+        """Ask for how many whole seconds the server has served."""
+        try:
+            with closing(self.connect()) as connection, connection.cursor() as cursor:
+                cursor.execute(_UPTIME)
+                row = cursor.fetchone()
+        except self.errors:
+            return None
+        return time.monotonic() - int(row[1]) if row else None
 
     def cursor(self, connection: Any) -> Any:
         """Return a cursor that leaves the rows at the server until they are wanted."""
