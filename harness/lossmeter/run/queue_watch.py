@@ -38,10 +38,12 @@ class QueueWatch:
 
     Attributes:
         most: the longest that it was seen.
+        problem: why it could not be read at the last look; empty where nothing answered.
     """
 
     def __init__(self, length: QueueLength) -> None:
         self.most = 0
+        self.problem = ""
         self._length = length
         self._last: tuple[float, int] | None = None
         self._since: float | None = None
@@ -75,9 +77,10 @@ class QueueWatch:
             while not self._over.wait(EVERY_S):
                 try:
                     number = self._length()
-                except UsageError:
+                    self.problem = ""
+                except UsageError as error:
                     # It worked at the trial: what it reads is away for now.
-                    number = None
+                    number, self.problem = None, str(error)
                 if not number:
                     self._since = None
                 elif self._since is None:

@@ -28,8 +28,9 @@ from lossmeter.run.monitor.watch import Monitor, addresses
 from lossmeter.run.narrator import Progress
 from lossmeter.run.outside import Outside, outside_of
 from lossmeter.run.probe import HealthProbe
-from lossmeter.run.set_up import Ask, auditor_of, facts_of, new_folder, order_of
-from lossmeter.world.auditor import Auditor
+from lossmeter.run.set_up import Ask, auditor_of, facts_of, longest_s, new_folder, order_of
+from lossmeter.run.unread import SILENT_S, Unread, why_unread
+from lossmeter.world.auditor import Auditor, blind_s
 from lossmeter.world.interrupts import WholeStack, held_back
 from lossmeter.world.runtime import RunningSite
 from lossmeter.world.site import Startable
@@ -258,10 +259,22 @@ class _Story:
             self.ask.narrator.progress(self._settle_progress(time.monotonic() - begin))
 
         with self._timed("settle"):
-            settled, how = self.auditor.settle(self._drained, look)
+            settled, how = self.auditor.settle(self._drained, look, self._in_vain())
+        unread = None if settled else why_unread(self.ask.cell, self.probe, self.outside)
+        if unread is not None and unread.why not in how:
+            how += f"; {unread.why}"
         self.proxies.look_at_last()
         self.facts.settled, self.facts.settled_how = settled, how
         self.ask.narrator.say(f"{'settled' if settled else 'not settled'}: {how}")
+
+    def _in_vain(self) -> Unread:
+        """Return what says why nobody will learn any more what the target holds."""
+        cell = self.ask.cell
+        return Unread(
+            lambda: why_unread(cell, self.probe, self.outside),
+            self.conductor.striking,
+            max(SILENT_S, blind_s(longest_s(cell.numbers()))),
+        )
 
     def _settle_progress(self, elapsed_s: float) -> Progress:
         sample = self.probe.last()
