@@ -35,7 +35,10 @@ def modules(tmp_path: Path) -> Path:
 
 
 def test_neither_pythons_variables_nor_proxies_change_a_run_with_a_panic(
-    project: Path, modules: Path, monkeypatch: pytest.MonkeyPatch, background: Callable[..., Running]
+    project: Path,
+    modules: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    background: Callable[..., Running],
 ) -> None:
     startup, started = project / "startup.py", project / "started"
     startup.write_text(f"open({str(started)!r}, 'w')\n")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -77,7 +77,7 @@ def test_mysql_tells_whole_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     served_s = 100
 
     class Cursor:
-        def __enter__(self) -> Cursor:
+        def __enter__(self) -> Self:
             return self
 
         def __exit__(self, *_: object) -> None: ...

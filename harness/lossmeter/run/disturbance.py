@@ -61,7 +61,9 @@ def servers_watch(cell: Cell, facts: Facts, *read: Reads | None) -> ServersWatch
     """Return what watches the servers that a run reads from or hands events to.
 
     Args:
-        read: the store's auditor, the queue's watch and the ingress, where there are any.
+        cell: of the run.
+        facts: of the run.
+        *read: the store's auditor, the queue's watch and the ingress, where there are any.
 
     Returns:
         None where a fault strikes servers themselves: the runtime knows then which began anew.

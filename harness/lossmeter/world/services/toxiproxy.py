@@ -91,8 +91,8 @@ class Toxiproxy:
         if is_open(slot):
             raise UsageError(
                 f"Toxiproxy {known} on {slot.listen} takes commands from anybody, as the official "
-                "image does; unset LOSSMETER_IMAGE_TOXIPROXY, or have it name an image that is "
-                f"built as lossmeter builds it, which demands the secret of {source.SECRET_VARIABLE}"
+                "image does; unset LOSSMETER_IMAGE_TOXIPROXY, or have it name an image built "
+                f"as lossmeter builds it, which demands the secret of {source.SECRET_VARIABLE}"
             )
         return True
 

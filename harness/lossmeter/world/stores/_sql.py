@@ -104,8 +104,9 @@ class SqlStore(ABC):
                     f"{where} must return the column {needed!r}; it returns {', '.join(columns)}"
                 )
         for column, must in MUST.items() if name == "query" else _MUST_OF_IDS.items():
-            if column in columns and column in types and not self.fits(column, types[column]):
-                raise UsageError(f"{where} returns {column!r} as {types[column]}; it must be {must}")
+            kind = types.get(column)
+            if column in columns and kind is not None and not self.fits(column, kind):
+                raise UsageError(f"{where} returns {column!r} as {kind}; it must be {must}")
         return columns
 
     def _check_count(self, connection: Any) -> None:
