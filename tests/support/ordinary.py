@@ -78,7 +78,7 @@ def give(folder: Path) -> None:
 
 def lossmeter(folder: Path, *arguments: str, **environment: str) -> Done:
     """Run a command in a folder to its end."""
-    running = Running(
-        *arguments, command=(*_prefix(), *COMMAND), environment=environment, folder=folder
-    )
-    return running.end(60)
+    # What has no home is kept beside the temporary files.
+    more = {"TMPDIR": str(folder), **environment}
+    command = (*_prefix(), *COMMAND)
+    return Running(*arguments, command=command, environment=more, folder=folder).end(60)
