@@ -35,6 +35,34 @@ def test_a_database_that_is_being_written_is_read(tmp_path: Path) -> None:
     assert auditor.count() == 10
 
 
+@pytest.mark.parametrize(
+    ("declared", "said"),
+    [
+        ("producer json, sequence int, at", "'producer' as json; it must be a whole number"),
+        ("producer, sequence datetime, at", "'sequence' as datetime; it must be a whole number"),
+        ("producer, sequence, at boolean", "'persisted_at' as boolean; it must be a date with its"),
+        ("producer text, sequence int, at datetime", ""),
+        ("producer, sequence, at", ""),
+    ],
+)
+def test_a_column_that_was_declared_as_something_else_is_refused(
+    tmp_path: Path, declared: str, said: str
+) -> None:
+    with sqlite3.connect(tmp_path / "kept.db") as connection:
+        connection.execute("drop table if exists kept")
+        connection.execute(f"create table kept ({declared})")
+    connection.close()
+    query = "with k as (select * from kept) select producer, sequence, at as persisted_at from k"
+    asked = Sqlite.__new__(Sqlite)
+    asked.folder, asked.names = tmp_path, {}
+    auditor = asked.auditor(query=query)
+    if not said:
+        assert auditor.check().persisted_at
+        return
+    with pytest.raises(UsageError, match=f"persisted.query returns {said}"):
+        auditor.check()
+
+
 def test_a_line_that_a_kill_cut_short_was_not_kept(tmp_path: Path) -> None:
     written = Jsonl(tmp_path)
     written.write(events(3))

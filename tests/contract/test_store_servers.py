@@ -22,7 +22,8 @@ from lossmeter.errors import CollectError, UsageError
 from lossmeter.record.arrays import UNDATED
 from lossmeter.record.payloads import payload_hash
 from lossmeter.world import http_client
-from tests.support.places import PLACES
+from lossmeter.world.beginnings import differ
+from tests.support.places import PLACES, Place
 from tests.support.servers import Server
 from tests.support.store_kinds import NUMBERS, collected, events, ids
 from tests.support.stores import Kafka, Mysql, Postgres, Redis, Webhook, Written
@@ -213,6 +214,29 @@ def test_mysql_numbers_that_nobody_mints(tmp_path: Path, mariadb: Server) -> Non
     assert rows["producer"].tolist() == [-1, -1, -1, -1, -1, 2, 2]
 
 
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ("date'2026-11-29' as producer, 1 as sequence", "'producer' as DATE; it must be a whole n"),
+        (
+            "1 as producer, 1 as sequence, '2026-11-29 15:00:00' as persisted_at",
+            "'persisted_at' as VARCHAR; it must be a date with its time, or seconds since 1970",
+        ),
+        (
+            "1 as producer, 1 as sequence, current_date as persisted_at",
+            "'persisted_at' as DATE; it must be a date with its time",
+        ),
+        ("1 as producer, 1 as sequence, 1 as payload", "'payload' as LONG"),
+    ],
+)
+def test_mysql_columns_of_another_type_are_refused(
+    tmp_path: Path, mariadb: Server, columns: str, said: str
+) -> None:
+    auditor = Mysql(tmp_path, mariadb).auditor(query=f"select {columns}")
+    with pytest.raises(UsageError, match=f"persisted.query returns {said}"):
+        auditor.check()
+
+
 def test_mysql_times_come_in_utc_whatever_the_zone(tmp_path: Path, mariadb: Server) -> None:
     written = Mysql(tmp_path, mariadb)
     for column in ("timestamp'2026-11-29 15:00:00.25'", "1795964400.25"):
@@ -283,3 +307,23 @@ def test_postgres_is_read_behind_tls(tmp_path: Path, postgres: Server) -> None:
     with pytest.raises(UsageError, match=r"persisted.database cannot be reached: .*certificate"):
         auditor.check()
     front.listener.close()
+
+
+@pytest.mark.parametrize("kind", ["postgres", "redis", "mariadb"])
+def test_a_server_that_was_restarted_says_so(tmp_path: Path, place: Place, kind: str) -> None:
+    kinds = {"postgres": Postgres, "mariadb": Mysql}
+    server = place(kind)
+    written = Redis(tmp_path, server, "list") if kind == "redis" else kinds[kind](tmp_path, server)
+    auditor = written.auditor()
+    before, again = auditor.began(), auditor.began()
+    assert before is not None
+    assert again is not None
+    assert not differ(before, again)
+    # MariaDB tells whole seconds, some of which it must have served.
+    time.sleep(3.5 if kind == "mariadb" else 0)
+    place.kill(kind)
+    assert auditor.began() is None
+    place.start_again(kind)
+    now = auditor.began()
+    assert now is not None
+    assert differ(before, now)

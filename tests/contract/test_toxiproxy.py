@@ -6,18 +6,21 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from lossmeter.errors import ServiceError
+from lossmeter.errors import ServiceError, UsageError
 from lossmeter.model import Address
 from lossmeter.world import http_client
 from lossmeter.world.service import Slot
 from lossmeter.world.services._toxiproxy_control import Proxies
+from lossmeter.world.services.toxiproxy import SERVICE
 from lossmeter.world.site import Toxic
 from tests.support.started import Server, loopback, prepared
 
@@ -138,6 +141,29 @@ def test_a_stranger_gives_toxiproxy_no_commands(toxiproxy: Server) -> None:
         assert answer.status == 401
     assert proxies.not_commanded() is None
     proxies.remove_all()
+
+
+def test_a_toxiproxy_that_knows_no_secret_is_refused(toxiproxy: Server) -> None:
+    """As the official image is: it answers everybody, whatever they show."""
+
+    class Official(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"version": "2.12.0"}')
+
+        def log_message(self, *_: object) -> None: ...
+
+    assert SERVICE.ready(toxiproxy.slot)
+    assert not SERVICE.ready(_place(toxiproxy.slot.listen))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Official) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        listen = Address("127.0.0.1", server.server_address[1])
+        with pytest.raises(UsageError) as caught:
+            SERVICE.ready(_place(listen))
+        server.shutdown()
+    assert str(caught.value).startswith(f"Toxiproxy 2.12.0 on {listen} takes commands from anybody")
+    assert "unset LOSSMETER_IMAGE_TOXIPROXY" in str(caught.value)
 
 
 def test_what_somebody_else_commanded_is_known(toxiproxy: Server) -> None:

@@ -87,6 +87,35 @@ def test_a_worker_without_the_secret_gets_no_share(tmp_path: Path) -> None:
     assert not list(folders[0].glob("journal-*"))
 
 
+@pytest.mark.parametrize("known", ["guessed", None], ids=["wrong-secret", "plain-locust"])
+def test_processes_on_this_machine_take_in_nobody_uninvited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: str | None
+) -> None:
+    """Their master listens too, on the loopback, where every user of the machine reaches it."""
+    port = free_port()
+    monkeypatch.setattr("lossmeter.load.process.free_port", lambda: port)
+    run, folder = tmp_path / "run", tmp_path / "stranger"
+    run.mkdir()
+    folder.mkdir()
+    command = worker_command(Address("127.0.0.1", port), 1, folder)
+    argv, environment = list(command.argv), {**command.environment, SECRET_VARIABLE: "guessed"}
+    if known is None:
+        (folder / "mine.py").write_text("from locust import User\nclass Mine(User): ...\n")
+        argv[argv.index("-f") + 1] = str(folder / "mine.py")
+    with (
+        answering() as server,
+        subprocess.Popen(argv, env=environment, stderr=subprocess.DEVNULL) as stranger,
+        _running(replace(steady_plan(run, server.port), processes=2)) as load,
+    ):
+        assert load.wait(60) == 0
+        stranger.kill()
+    journals = read_journals(run)
+    assert journals.complete, journals.why_incomplete
+    assert len(journals.intents) == len(server.bodies) == RATE * SECONDS
+    assert {path.name for path in run.glob("journal-*")} == {"journal-0.bin", "journal-1.bin"}
+    assert not list(folder.glob("journal-*"))
+
+
 def test_several_processes_send_one_schedule_between_them(tmp_path: Path) -> None:
     with answering() as server:
         plan = replace(steady_plan(tmp_path, server.port), processes=3)

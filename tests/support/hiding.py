@@ -1,7 +1,8 @@
 """A target that leaves processes behind, each hidden in another way; run as a program.
 
 ``python hiding.py PIDS [COMMAND...]`` writes the ids of what it hid into the file PIDS, one a
-line with the way, and then becomes COMMAND, or sleeps.
+line with the way, and then becomes COMMAND, or sleeps. It begins when there is the file ``GO``
+of its environment, where that names one.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ def hide_environment() -> None:
 
 def main() -> None:
     pids, *command = sys.argv[1:]
+    while (go := os.environ.get("GO")) and not Path(go).exists():
+        time.sleep(0.01)
     for way in WAYS.values():
         way(pids)
     if os.environ.get("FORKING"):

@@ -30,6 +30,11 @@ class Database(Webhook):
     """A server that recovers from a crash within one main process, as PostgreSQL does."""
 
     begun = "at 1 s"
+    serves = True
+
+    def ready(self, slot: Slot) -> bool:
+        del slot
+        return self.serves
 
     def lifetime(self, slot: Slot) -> str:
         del slot
@@ -40,9 +45,12 @@ class Servers(ServerSet):
     """A set of one server, without anything that runs."""
 
     def __init__(self, database: Database, down: Mapping[str, int], killed: set[str]) -> None:
-        self._down, self._unsettled, self._ended = killed, set(), down
+        self._down, self._ended = killed, down
+        self._struck, self._unsettled, self._recovering = set(), set(), set()
+        slot = Slot(Path(), NOWHERE, NOWHERE, "")
+        self._services, self._slots = [database], {"webhook": slot}
         self._lifetimes = Lifetimes(self.lifetime, self.log)
-        self._lifetimes.note(database, Slot(Path(), NOWHERE, NOWHERE, ""))
+        self._lifetimes.note(database, slot)
 
     def start(self) -> None: ...
 
@@ -117,3 +125,32 @@ def test_so_is_the_end_of_one(error: HarnessError) -> None:
 def test_where_all_servers_went_on_the_target_is_blamed() -> None:
     for error in BLAMED:
         assert lent(error) is error
+
+
+def test_a_server_is_excused_while_its_disk_is_full_and_until_it_serves_again() -> None:
+    database = Database()
+    servers = Servers(database, {}, set())
+    servers.strike("webhook")
+    database.begun, database.serves = "at 5 s", False
+    servers.check_lifetimes()
+    servers.healed("webhook")
+    database.begun = "at 7 s"
+    servers.check_lifetimes()
+    database.serves = True
+    servers.check_lifetimes()
+    database.begun = "at 9 s"
+    with pytest.raises(ServiceError, match="webhook began a new lifetime in mid-run, which no"):
+        servers.check_lifetimes()
+
+
+def test_one_that_is_struck_again_while_it_recovers_is_excused_anew() -> None:
+    database = Database()
+    servers = Servers(database, {}, set())
+    servers.strike("webhook")
+    database.serves = False
+    servers.healed("webhook")
+    servers.strike("webhook")
+    database.begun, database.serves = "at 5 s", True
+    servers.check_lifetimes()
+    database.begun = "at 7 s"
+    servers.check_lifetimes()

@@ -48,6 +48,33 @@ if fate == "main-first":
 family.close()
 """
 
+# All is hidden by the time that the main process is put into its group.
+EARLY = """
+import sys, time
+from pathlib import Path
+from lossmeter.world import ownership
+from lossmeter.world.runtimes._family import Family
+from lossmeter.world.runtimes._processes import helper_child
+script, folder = sys.argv[1:]
+ownership.is_program()
+family = Family(ownership.Owner.this_process("early.target"))
+pids = Path(folder, "pids")
+def make():
+    argv = [sys.executable, script, str(pids)]
+    child = helper_child(family.owner, Path(folder), "target", argv, {})
+    deadline = time.monotonic() + 10
+    while not pids.exists() or len(pids.read_text().splitlines()) < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    # The daemon has overwritten its environment by then.
+    time.sleep(0.3)
+    return child
+child = family.start(make)
+print(*sorted(family.group.members()), flush=True)
+child.kill()
+family.close()
+"""
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +113,10 @@ def test_a_control_group_holds_all_that_a_target_forks(
     tmp_path: Path, stranger: subprocess.Popen[bytes]
 ) -> None:
     family = Family(Owner.this_process("grouped.target"))
-    child = target(family, tmp_path, FORKING="1")
+    # Not before it is in its group: a suite keeps no orphans by which to find a daemon then.
+    go = tmp_path / "go"
+    child = target(family, tmp_path, FORKING="1", GO=str(go))
+    go.touch()
     pids = hidden(tmp_path, 5)
     child.kill()
     assert set(running(pids)) >= set(hiding.WAYS)
@@ -97,6 +127,22 @@ def test_a_control_group_holds_all_that_a_target_forks(
     assert not family.group or not family.group.members()
     # What forks on and on under new ids is gone as well.
     assert not [each for each in process_table().values() if _is(each.pid, tmp_path)]
+
+
+@pytest.mark.skipif(not _cgroups.containing(), reason="control groups are root's")
+def test_what_was_forked_before_the_group_was_joined_is_in_it_too(
+    tmp_path: Path, stranger: subprocess.Popen[bytes]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY, str(SCRIPT), str(tmp_path)],
+        check=True,
+        timeout=60,
+        capture_output=True,
+    )
+    pids = hidden(tmp_path)
+    assert set(pids.values()) <= set(map(int, done.stdout.split()))
+    assert running(pids) == []
+    assert stranger.poll() is None
 
 
 def _is(pid: int, folder: Path) -> bool:

@@ -157,6 +157,10 @@ class Conductor:
         moving = {_State.INJECTING, _State.HEALING}
         return any(each.state in moving for each in self._all)
 
+    def striking(self) -> bool:
+        """Return whether a fault is active, or has not come to its moment yet."""
+        return any(each.state is not _State.OVER for each in self._all)
+
     def now(self) -> tuple[str, ...]:
         """Return what each fault that is not over does, in a few words."""
         return tuple(self._doing(each) for each in self._all if each.state is not _State.OVER)

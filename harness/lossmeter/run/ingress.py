@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from select import select
 
@@ -16,6 +17,7 @@ from lossmeter.load.plan import Feeder
 from lossmeter.plan.target import Target
 from lossmeter.record.files import read_text
 from lossmeter.record.marks import FOLDER as SHARED
+from lossmeter.world.beginnings import Beginning
 from lossmeter.world.install import environments
 from lossmeter.world.interpolation import interpolate, reachable
 from lossmeter.world.isolation import target_environment
@@ -34,11 +36,13 @@ class Ingress:
         feeder: its command, for the load's plan.
         environment: what it is given; in no file, since it may hold secrets.
         timeout_s: an event without an answer for so long is unknown.
+        began: asks its broker since when that serves.
     """
 
     feeder: Feeder
     environment: Mapping[str, str]
     timeout_s: float
+    began: Callable[[], Beginning | None] = lambda: None
 
 
 def ingress_of(target: Target, endpoints: Mapping[str, Endpoint], folder: Path) -> Ingress | None:
@@ -67,7 +71,8 @@ def ingress_of(target: Target, endpoints: Mapping[str, Endpoint], folder: Path) 
     log = folder / "logs" / "ingress-trial.log"
     took_s = _trial(target.name, feeder, environment, log, options.ready_s)
     lead_s = _AT_LEAST_S + _SLOWER * took_s
-    return Ingress(Feeder(command, feeder.folder, lead_s), environment, options.timeout_s)
+    ready = Feeder(command, feeder.folder, lead_s)
+    return Ingress(ready, environment, options.timeout_s, partial(options.began, put_in))
 
 
 def _trial(

@@ -11,7 +11,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Self
@@ -29,6 +29,15 @@ EVERY_S = 0.01
 ANSWER_WITHIN_S, READABLE_WITHIN_S = 1.0, 3.0
 # Beyond this, a number is none that counts events.
 MOST = 2**62
+_REDIRECTS = range(300, 400)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Why a target's answer about itself cannot be read; ``for_good``: waiting mends nothing."""
+
+    why: str
+    for_good: bool
 
 
 class HealthProbe:
@@ -180,6 +189,14 @@ class HealthProbe:
                 except UsageError as error:
                     raise UsageError(f"target {target}: {error}") from None
 
+    def unreadable(self) -> Unreadable | None:
+        """Ask each instance anew why its answer cannot be read; None where all can."""
+        for view in [_View(each.base_url, self._http, self._caller) for each in self._views]:
+            with contextlib.closing(view):
+                if (problem := view.problem(0.0)) is not None:
+                    return problem
+        return None
+
     def post(self, path: str, within_s: float) -> int | None:
         """Post to a path of the first instance; return the status, None without an answer.
 
@@ -236,21 +253,30 @@ class _View:
         Raises:
             UsageError: it does not; names the field.
         """
+        if (problem := self.problem(READABLE_WITHIN_S)) is not None:
+            raise UsageError(problem.why)
+
+    def problem(self, within_s: float) -> Unreadable | None:
+        """Return why its answer cannot be read; it may take ``within_s`` to begin to answer."""
         path = self._http.state or self._http.health
         where = f"{'http.health' if self._http.state is None else 'http.state'} {path}"
-        answer = wait_for(lambda: self._answer(path), READABLE_WITHIN_S)
+        answer = wait_for(lambda: self._answer(path), within_s)
         if answer is None:
-            raise UsageError(f"{where} gives no answer within {READABLE_WITHIN_S:g} s")
+            silent_s = within_s or ANSWER_WITHIN_S
+            return Unreadable(f"{where} gives no answer within {silent_s:g} s", for_good=False)
         if not answer.ok:
-            raise UsageError(f"{where} answers {answer.status}; right is 200, without a redirect")
-        if self._http.state is not None:
-            self._check_state(where, answer)
+            return Unreadable(
+                f"{where} answers {answer.status}; right is 200, without a redirect",
+                for_good=answer.status in _REDIRECTS,
+            )
+        why = None if self._http.state is None else self._state_problem(where, answer)
+        return None if why is None else Unreadable(why, for_good=True)
 
-    def _check_state(self, where: str, answer: Answer) -> None:
+    def _state_problem(self, where: str, answer: Answer) -> str | None:
         state = answer.json_object()
         if state is None:
             kind = f"is {answer.encoding}-encoded" if answer.encoding else "is no JSON object"
-            raise UsageError(
+            return (
                 f"{where}: the answer {kind}, it begins {answer.body[:40]!r}; right is a JSON "
                 f"object with a whole number at {self._http.queue_length}"
             )
@@ -261,11 +287,12 @@ class _View:
                 # Its length is read elsewhere, or not at all.
                 continue
             if _number(state, at) is None and (name == "queue_length" or there is not None):
-                raise UsageError(
+                return (
                     f"{where}: http.{name} names {at}, and there the answer has "
                     f"{'nothing' if there is None else repr(there)}; right is a whole number, 0 "
                     "or more"
                 )
+        return None
 
     def _answer(self, path: str) -> Answer | None:
         """Ask over the connection that is open; None where nobody answers, or not in HTTP."""

@@ -19,6 +19,7 @@ from lossmeter.model import plural
 from lossmeter.plan.target import Target
 from lossmeter.record.facts import Facts
 from lossmeter.record.unpersisted import Unpersisted
+from lossmeter.world.beginnings import Beginning, KnowsBeginning
 from lossmeter.world.interpolation import interpolate, reachable
 from lossmeter.world.queues import QueueLength, queue_options
 from lossmeter.world.site import Endpoint
@@ -37,10 +38,12 @@ class QueueWatch:
 
     Attributes:
         most: the longest that it was seen.
+        problem: why it could not be read at the last look; empty where nothing answered.
     """
 
     def __init__(self, length: QueueLength) -> None:
         self.most = 0
+        self.problem = ""
         self._length = length
         self._last: tuple[float, int] | None = None
         self._since: float | None = None
@@ -61,6 +64,10 @@ class QueueWatch:
             return None
         return self._last[1]
 
+    def began(self) -> Beginning | None:
+        """Ask the server since when it serves; None where it does not say."""
+        return self._length.began() if isinstance(self._length, KnowsBeginning) else None
+
     def waits_since(self) -> float | None:
         """Return since when it held some at each look; None where it does not."""
         return self._since if self.last() else None
@@ -70,9 +77,10 @@ class QueueWatch:
             while not self._over.wait(EVERY_S):
                 try:
                     number = self._length()
-                except UsageError:
+                    self.problem = ""
+                except UsageError as error:
                     # It worked at the trial: what it reads is away for now.
-                    number = None
+                    number, self.problem = None, str(error)
                 if not number:
                     self._since = None
                 elif self._since is None:

@@ -162,7 +162,7 @@ def broker_of(cell: Cell, site: RunningSite) -> HeldByBroker | None:
     if ids is None:
         return None
     # Who takes an event at the last moment may work on it for as long as ever.
-    promised_s = (redelivered_after_s(target.queue) or 0.0) + blind_s(_longest_s(cell.numbers()))
+    promised_s = (redelivered_after_s(target.queue) or 0.0) + blind_s(longest_s(cell.numbers()))
     return HeldByBroker(ids, promised_s)
 
 
@@ -181,13 +181,13 @@ def auditor_of(
         target.name,
         target.persisted,
         lambda text: interpolate(text, values, target.name),
-        handler_time_s=_longest_s(cell.numbers()),
+        handler_time_s=longest_s(cell.numbers()),
         folder=shared,
         broker=broker,
     )
 
 
-def _longest_s(numbers: Mapping[str, float]) -> float:
+def longest_s(numbers: Mapping[str, float]) -> float:
     """Return how long the target may work on one event before a row comes."""
     parts = ("handler_time_s", "query_s", "external_s", "logic_s")
     return sum(numbers.get(part, 0.0) for part in parts)

@@ -20,7 +20,7 @@ from lossmeter.record.tally import Tally
 from lossmeter.run import open_files
 from lossmeter.run.conclusion import conclude, keep_room, no_room, no_room_beside
 from lossmeter.run.conduct import LOOK_EVERY_S, Conductor, Counters
-from lossmeter.run.disturbance import ProxyWatch
+from lossmeter.run.disturbance import ProxyWatch, ServersWatch, servers_watch
 from lossmeter.run.environment import save_environment
 from lossmeter.run.ingress import Ingress, ingress_of
 from lossmeter.run.load_phase import LoadPhase
@@ -28,8 +28,9 @@ from lossmeter.run.monitor.watch import Monitor, addresses
 from lossmeter.run.narrator import Progress
 from lossmeter.run.outside import Outside, outside_of
 from lossmeter.run.probe import HealthProbe
-from lossmeter.run.set_up import Ask, auditor_of, facts_of, new_folder, order_of
-from lossmeter.world.auditor import Auditor
+from lossmeter.run.set_up import Ask, auditor_of, facts_of, longest_s, new_folder, order_of
+from lossmeter.run.unread import SILENT_S, Unread, why_unread
+from lossmeter.world.auditor import Auditor, blind_s
 from lossmeter.world.interrupts import WholeStack, held_back
 from lossmeter.world.runtime import RunningSite
 from lossmeter.world.site import Startable
@@ -112,6 +113,7 @@ class _Story:
     conductor: Conductor = field(init=False)
     tally: Tally = field(init=False)
     proxies: ProxyWatch = field(init=False)
+    servers: ServersWatch | None = field(init=False, default=None)
     ingress: Ingress | None = field(init=False, default=None)
     outside: Outside = field(init=False, default_factory=Outside)
     start_s: float | None = field(init=False, default=None)
@@ -172,6 +174,9 @@ class _Story:
             stack.callback(self.conductor.heal_rest)
             columns = self.auditor.check()
             self.auditor.check_empty()
+            self.servers = servers_watch(
+                cell, self.facts, self.auditor, self.outside.queue, self.ingress
+            )
         self.facts.hashes_measured = columns.payload_hash
         self.facts.positions_measured = columns.position
         self.facts.times_measured = columns.persisted_at
@@ -254,10 +259,22 @@ class _Story:
             self.ask.narrator.progress(self._settle_progress(time.monotonic() - begin))
 
         with self._timed("settle"):
-            settled, how = self.auditor.settle(self._drained, look)
+            settled, how = self.auditor.settle(self._drained, look, self._in_vain())
+        unread = None if settled else why_unread(self.ask.cell, self.probe, self.outside)
+        if unread is not None and unread.why not in how:
+            how += f"; {unread.why}"
         self.proxies.look_at_last()
         self.facts.settled, self.facts.settled_how = settled, how
         self.ask.narrator.say(f"{'settled' if settled else 'not settled'}: {how}")
+
+    def _in_vain(self) -> Unread:
+        """Return what says why nobody will learn any more what the target holds."""
+        cell = self.ask.cell
+        return Unread(
+            lambda: why_unread(cell, self.probe, self.outside),
+            self.conductor.striking,
+            max(SILENT_S, blind_s(longest_s(cell.numbers()))),
+        )
 
     def _settle_progress(self, elapsed_s: float) -> Progress:
         sample = self.probe.last()
@@ -311,6 +328,8 @@ class _Story:
             # as persisted by then is among the rows.
             save_marks(self.folder)
             self.auditor.save(self.folder)
+        if self.servers is not None:
+            self.servers.look_at_last()
         self.facts.collected, self.facts.collected_ns = True, time.time_ns()
         workers = self.ask.cell.numbers().get("workers")
         for doubt in self.outside.note(self.facts, self.folder, workers):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from lossmeter.errors import CollectError, UsageError
@@ -14,6 +15,7 @@ from lossmeter.plan.target import Persisted
 from lossmeter.record import npy
 from lossmeter.record.arrays import Records
 from lossmeter.record.collected import DTYPES
+from lossmeter.world.beginnings import Beginning, KnowsBeginning
 from lossmeter.world.queues._held import HeldByBroker
 from lossmeter.world.stores import Columns, Counter, Store, store_options
 from lossmeter.world.stores._letters import read_letters
@@ -23,6 +25,8 @@ OF_BROKER = ("pending", "stranded")
 
 # Where a target does not tell what it holds, silence must last longer to mean anything.
 BLIND_QUIET_S = 5.0
+# A connection that breaks once says little of a store that has answered all the time.
+COUNTS, COUNT_AGAIN_S = 4, 0.3
 
 
 class Auditor:
@@ -62,6 +66,10 @@ class Auditor:
     def counter(self) -> Counter:
         """Return what counts the rows often and at little cost."""
         return self._store.counter()
+
+    def began(self) -> Beginning | None:
+        """Ask the store's server since when it serves; None where it does not say."""
+        return self._store.began() if isinstance(self._store, KnowsBeginning) else None
 
     def check_empty(self) -> None:
         """Make sure that no row of an earlier run can stand in for one of this run.
@@ -125,13 +133,17 @@ class Auditor:
             growing.add(read_letters(self._folder / name))
 
     def settle(
-        self, drained: Callable[[], bool | None], check: Callable[[], None]
+        self,
+        drained: Callable[[], bool | None],
+        check: Callable[[], None],
+        in_vain: Callable[[], str] = str,
     ) -> tuple[bool, str]:
         """Wait until the target says it is empty and no new row has come for ``quiet_s``.
 
         Args:
             drained: True or False by the target's own word; None when it does not say.
-            check: called at every look; raises when the wait is pointless.
+            check: called at every look; raises when the run is over.
+            in_vain: says why no wait will show whether the target is empty; or nothing.
 
         Returns:
             Whether reads settled, and what was seen.
@@ -140,7 +152,9 @@ class Auditor:
         rows, since = -1, begin
         while time.monotonic() - begin < self._persisted.settle_limit_s:
             check()
-            now = self.count()
+            now = self._count_again()
+            if why := in_vain():
+                return False, f"{why} ({plural(now, 'row')})"
             empty, left = self._empty(drained())
             if now != rows or empty is False:
                 rows, since = now, time.monotonic()
@@ -152,6 +166,14 @@ class Auditor:
             f"after {self._persisted.settle_limit_s:g} s rows still arrive or the queue is "
             f"not empty ({plural(rows, 'row')})"
         )
+
+    def _count_again(self) -> int:
+        """Return how many rows are persisted now, asking more than once where that fails."""
+        for _ in range(COUNTS - 1):
+            with suppress(CollectError):
+                return self.count()
+            time.sleep(COUNT_AGAIN_S)
+        return self.count()
 
     def _empty(self, empty: bool | None) -> tuple[bool | None, str]:
         """Return whether nothing may come any more, and what is left in the broker for good."""

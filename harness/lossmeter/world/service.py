@@ -175,7 +175,11 @@ class Service(Protocol):
         """Ask the server itself for name and version; None when it does not tell."""
 
     def ready(self, slot: Slot) -> bool:
-        """Ask the server itself whether it serves; return False while it does not."""
+        """Ask the server itself whether it serves; return False while it does not.
+
+        Raises:
+            UsageError: it serves, but is another server than was asked for.
+        """
 
     def reset(self, slot: Slot) -> None:
         """Remove all that a run left in it, and end what a run's clients left open.

@@ -12,6 +12,7 @@ from pydantic import Field
 from lossmeter.plan.http import EVENT_FIELDS
 from lossmeter.plan.kinds import Interpolate, filled
 from lossmeter.plan.kinds import Options as Common
+from lossmeter.world.beginnings import Beginning
 from lossmeter.world.isolation import python_command
 
 OPTIONS_VARIABLE = "LOSSMETER_INGRESS_OPTIONS"
@@ -35,6 +36,11 @@ class Options(Common, ABC):
     @abstractmethod
     def command(self, interpolate: Interpolate) -> list[str]:
         """Return the command of the program."""
+
+    def began(self, interpolate: Interpolate) -> Beginning | None:
+        """Ask the broker since when it serves; None where it does not say."""
+        del interpolate
+        return None
 
     def variables(self, interpolate: Interpolate) -> dict[str, str]:
         """Return the variables that the program is given."""

@@ -12,6 +12,8 @@ from pydantic import Field, field_validator
 
 from lossmeter.load.ingress import _serve
 from lossmeter.load.ingress._options import OwnOptions, names_the_event
+from lossmeter.plan.kinds import Interpolate
+from lossmeter.world import beginnings
 
 NEEDS = ("redis",)
 
@@ -36,6 +38,10 @@ class Options(OwnOptions):
     wait_replicas: Annotated[int, Field(ge=0, le=100)] = 0
 
     _body = field_validator("body")(names_the_event)
+
+    def began(self, interpolate: Interpolate) -> str | None:
+        """Ask for the id of the server's lifetime."""
+        return beginnings.of_redis(interpolate(self.url))
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ from pydantic import Field, field_validator
 
 from lossmeter.load.ingress import _serve
 from lossmeter.load.ingress._options import OwnOptions
+from lossmeter.plan.kinds import Interpolate
+from lossmeter.world import beginnings
 from lossmeter.world.sessions import connect
 
 
@@ -39,6 +41,10 @@ class Options(OwnOptions):
             if f"%({name})s" not in statement:
                 raise ValueError(f"it does not carry %({name})s: no event could be found again")
         return statement
+
+    def began(self, interpolate: Interpolate) -> str | None:
+        """Ask since when the server serves."""
+        return beginnings.of_postgres(interpolate(self.url))
 
 
 class _Inserter:

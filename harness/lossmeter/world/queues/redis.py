@@ -13,6 +13,7 @@ from lossmeter.errors import UsageError
 from lossmeter.plan.kinds import Interpolate
 from lossmeter.plan.kinds import Options as Common
 from lossmeter.record.arrays import Records
+from lossmeter.world import beginnings
 from lossmeter.world.queues._ids import Ids, entries
 
 if TYPE_CHECKING:
@@ -147,6 +148,10 @@ class Length(_Keys):
         """Return how many events wait now; None while the server does not say."""
         lengths = self._read(self._length)
         return None if lengths is None else sum(lengths)
+
+    def began(self) -> str | None:
+        """Ask for the id of the server's lifetime."""
+        return beginnings.of_redis(self._url)
 
     def _length(self, client: redis.Redis, key: str, kind: str) -> int:
         if kind == "stream" and self._group:

@@ -12,6 +12,7 @@ from lossmeter.plan.kinds import Interpolate
 from lossmeter.plan.kinds import Options as Common
 from lossmeter.record.arrays import Records
 from lossmeter.record.whole import FOREIGN, whole
+from lossmeter.world import beginnings
 from lossmeter.world.queues._ids import entries, ident, seconds
 from lossmeter.world.sessions import connect
 
@@ -102,6 +103,10 @@ class Length(_Asked):
         if number < 0:
             raise UsageError(f"{self._name} must return one whole number; it returns {row!r}")
         return number
+
+    def began(self) -> str | None:
+        """Ask since when the server serves."""
+        return beginnings.of_postgres(self._url)
 
 
 class Jobs(_Asked):

@@ -253,6 +253,11 @@ class ServedSite(Disks):
         self._set.strike(server)
         super().fill_disk(server)
 
+    def clear_disk(self, server: str) -> None:
+        """Give the room back; from when it serves again on, a server has no excuse."""
+        super().clear_disk(server)
+        self._set.healed(server)
+
     # The end.
 
     def close(self) -> None:

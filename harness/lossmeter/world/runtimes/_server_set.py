@@ -91,8 +91,9 @@ class ServerSet(ABC):
         self._as_new: dict[str, frozenset[str]] = {}
         self._unreported: dict[str, str] = {}
         self._struck: set[str] = set()
-        # Struck, and not started again since.
+        # Struck by what holds, or not well again since.
         self._unsettled: set[str] = set()
+        self._recovering: set[str] = set()
         self._down: set[str] = set()
         self._lifetimes = Lifetimes(self.lifetime, self.log)
         self._closing = WholeStack()
@@ -211,9 +212,27 @@ class ServerSet(ABC):
         self.strike(name)
         service = next(each for each in self._services if each.name == name)
         self._start_again(service)
-        self._lifetimes.note(service, self._slots[name])
-        self._unsettled.discard(name)
+        self._settle(service)
         self._down.discard(name)
+
+    def healed(self, name: str) -> None:
+        """Note that what a fault did to one without ending it is over: it may recover now."""
+        if name in self._unsettled:
+            self._recovering.add(name)
+            self._settle_recovered()
+
+    def _settle_recovered(self) -> None:
+        """From when one serves again on, it has no excuse to begin anew."""
+        ended = self.ended() if self._recovering else {}
+        for service in self._services:
+            name = service.name
+            if name in self._recovering - ended.keys() and service.ready(self._slots[name]):
+                self._settle(service)
+
+    def _settle(self, service: Service) -> None:
+        self._lifetimes.note(service, self._slots[service.name])
+        self._unsettled.discard(service.name)
+        self._recovering.discard(service.name)
 
     def check_all(self) -> None:
         """Raise when one is down, or began anew, that no fault struck."""
@@ -222,6 +241,7 @@ class ServerSet(ABC):
 
     def check_lifetimes(self, *, now: bool = True) -> None:
         """Raise when one began anew that no fault struck; now, or from time to time."""
+        self._settle_recovered()
         if now:
             self._lifetimes.check(self._unsettled)
         else:
@@ -231,6 +251,7 @@ class ServerSet(ABC):
         """Note that a fault has struck one: no other run will have it."""
         self._struck.add(name)
         self._unsettled.add(name)
+        self._recovering.discard(name)
 
     def slot_of(self, name: str) -> Slot:
         """Return the place of one.

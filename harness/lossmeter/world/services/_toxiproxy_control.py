@@ -266,6 +266,12 @@ def version(slot: Slot) -> str | None:
     return str(described["version"]) if described and "version" in described else None
 
 
+def is_open(slot: Slot) -> bool:
+    """Return whether a server answers who does not show the secret."""
+    answer = http_client.ask(f"http://{slot.listen}/version", _ANSWER_S)
+    return answer is not None and answer.ok
+
+
 def _state(proxy: Any) -> State:
     toxics = {
         name: _without_zeros(

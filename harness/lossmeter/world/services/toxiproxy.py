@@ -1,7 +1,8 @@
 """Toxiproxy: the proxy in front of the servers.
 
 Its control takes commands from anyone who reaches it, so the server that is built here demands
-a secret, the slot's password. The official image knows none.
+a secret, the slot's password. The official image knows none, so it is refused: who else gave it
+commands and took them back would be seen nowhere.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from lossmeter.errors import CacheError, UnavailableError
+from lossmeter.errors import CacheError, UnavailableError, UsageError
 from lossmeter.model import Address
 from lossmeter.world.install import cache as servers
 from lossmeter.world.service import ContainerSpec, ProcessSpec, Recipe, Service, Slot, located
 from lossmeter.world.services import _toxiproxy_build as source
 from lossmeter.world.services._files import IMAGES, write_private
-from lossmeter.world.services._toxiproxy_control import Proxies, version
+from lossmeter.world.services._toxiproxy_control import Proxies, is_open, version
 from lossmeter.world.site import LogLine, ProxyControl
 
 
@@ -79,8 +80,21 @@ class Toxiproxy:
         return f"Toxiproxy {known}" if known else None
 
     def ready(self, slot: Slot) -> bool:
-        """Ask for its version."""
-        return version(slot) is not None
+        """Ask for its version, and make sure that it answers nobody else.
+
+        Raises:
+            UsageError: it demands no secret, so it is another than the one built here.
+        """
+        known = version(slot)
+        if known is None:
+            return False
+        if is_open(slot):
+            raise UsageError(
+                f"Toxiproxy {known} on {slot.listen} takes commands from anybody, as the official "
+                "image does; unset LOSSMETER_IMAGE_TOXIPROXY, or have it name an image built "
+                f"as lossmeter builds it, which demands the secret of {source.SECRET_VARIABLE}"
+            )
+        return True
 
     def control(self, slot: Slot) -> ProxyControl:
         """Return what commands it."""

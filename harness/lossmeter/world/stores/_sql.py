@@ -22,6 +22,16 @@ from lossmeter.world.stores._values import (
 )
 
 _IDS = ("producer", "sequence")
+_WHOLE = "a whole number"
+_MUST_OF_IDS = dict.fromkeys(_IDS, _WHOLE)
+# What is read of a query's columns; whole numbers also in digits.
+MUST = {
+    **_MUST_OF_IDS,
+    "payload_hash": _WHOLE,
+    "position": _WHOLE,
+    "persisted_at": "a date with its time, or seconds since 1970",
+    "payload": "the text as it was sent",
+}
 
 
 class SqlStore(ABC):
@@ -49,6 +59,20 @@ class SqlStore(ABC):
         """
 
     @abstractmethod
+    def types(self, connection: Any, cursor: Any, query: str) -> Mapping[str, str]:
+        """Return the type of each column of a query, where it is known.
+
+        Args:
+            connection: that the query can be tried on.
+            cursor: that has run it.
+            query: fit to be a subquery.
+        """
+
+    @abstractmethod
+    def fits(self, column: str, kind: str) -> bool:
+        """Return whether a column's values can be read, by its type."""
+
+    @abstractmethod
     def again(self) -> Self:
         """Return another that reads the same over a connection of its own."""
 
@@ -66,11 +90,12 @@ class SqlStore(ABC):
         return Columns(hashed, "position" in names, "persisted_at" in names)
 
     def _columns_of(self, connection: Any, name: str) -> Sequence[str]:
-        where, statement = f"persisted.{name}", _wrapped("*", self._asked.text(name))
+        where, query = f"persisted.{name}", self._asked.text(name)
         try:
             with closing(connection.cursor()) as cursor:
-                cursor.execute(f"{statement} limit 0")
+                cursor.execute(f"{_wrapped('*', query)} limit 0")
                 columns = [str(column[0]) for column in cursor.description or ()]
+                types = self.types(connection, cursor, query)
         except self.errors as error:
             raise UsageError(f"{where} is not a query that works: {said(error)}") from None
         for needed in _IDS:
@@ -78,6 +103,10 @@ class SqlStore(ABC):
                 raise UsageError(
                     f"{where} must return the column {needed!r}; it returns {', '.join(columns)}"
                 )
+        for column, must in MUST.items() if name == "query" else _MUST_OF_IDS.items():
+            kind = types.get(column)
+            if column in columns and kind is not None and not self.fits(column, kind):
+                raise UsageError(f"{where} returns {column!r} as {kind}; it must be {must}")
         return columns
 
     def _check_count(self, connection: Any) -> None:

@@ -12,6 +12,7 @@ from psycopg import sql
 from lossmeter.errors import CollectError, UsageError
 from lossmeter.plan.kinds import Interpolate
 from lossmeter.record.whole import FOREIGN
+from lossmeter.world import beginnings
 from lossmeter.world.sessions import connect
 from lossmeter.world.stores import Columns, Sink
 from lossmeter.world.stores._postgres_columns import (
@@ -170,6 +171,10 @@ class Store:
             raise CollectError(f"what was persisted cannot be read: {one_line(error)}") from None
         finally:
             connection.close()
+
+    def began(self) -> str | None:
+        """Ask since when the server serves."""
+        return beginnings.of_postgres(self._url)
 
     def absent(self) -> str:
         """Return nothing: a table that is not there is an error of its query."""

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from lossmeter.errors import CollectError
 from lossmeter.model import plural
 from lossmeter.plan.kinds import Interpolate
+from lossmeter.world import beginnings
 from lossmeter.world.stores._records import UNDATED, Record, RecordStore, Shape
 
 if TYPE_CHECKING:
@@ -190,6 +191,10 @@ class Store(RecordStore):
         """Return the type of a key, ``none`` where it is not there."""
         found: Any = b"" if self._client is None else self._client.type(key)
         return str(found, "ascii")
+
+    def began(self) -> str | None:
+        """Ask for the id of the server's lifetime."""
+        return beginnings.of_redis(self._url)
 
     def absent(self) -> str:
         """Return that there is no such key."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+from collections.abc import Mapping
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from lossmeter.plan.kinds import Interpolate
@@ -15,6 +17,9 @@ from lossmeter.world.stores._sql import SqlStore
 
 # The target's own transactions come first; a write is short.
 _WAITS_S = 5.0
+_VIEW = "lossmeter_types"
+_NO_TIMES = ("BOOL", "JSON", "UUID")
+_NO_NUMBERS = (*_NO_TIMES, "DATE", "TIME")
 
 
 class Options(Queries):
@@ -57,6 +62,24 @@ class Store(SqlStore):
         # What an application stored as text may be any bytes.
         connection.text_factory = _text
         return connection
+
+    def types(self, connection: Any, cursor: Any, query: str) -> Mapping[str, str]:
+        """Return the types that columns of tables were declared with.
+
+        They are known of a view's columns alone, so there is one for a moment, in memory.
+        """
+        del cursor
+        with suppress(sqlite3.Error), closing(connection.cursor()) as asking:
+            asking.execute(f"create temp view {_VIEW} as select * from ({query}\n) as persisted")  # noqa: S608 - the user's own
+            found = asking.execute(f"pragma temp.table_info({_VIEW})").fetchall()
+            asking.execute(f"drop view temp.{_VIEW}")
+            return {str(name): str(declared) for _, name, declared, *_ in found if declared}
+        return {}
+
+    def fits(self, column: str, kind: str) -> bool:
+        """Return whether a declaration promises what is read; any column may hold anything."""
+        words = _NO_TIMES if column == "persisted_at" else _NO_NUMBERS
+        return column == "payload" or not any(word in kind.upper() for word in words)
 
     @staticmethod
     def _check_kind(path: Path) -> None:
