@@ -22,7 +22,7 @@ from lossmeter.world.queues import PendingIds, QueueLength, queue_options
 from lossmeter.world.waiting import wait_for
 from tests.support.kafka_queue import kafka_queue
 from tests.support.places import Place
-from tests.support.servers import Server, redis_url
+from tests.support.servers import Server, keep_in_redis, redis_url
 
 pytestmark = pytest.mark.everywhere
 
@@ -52,6 +52,7 @@ class Look:
 def _redis(server: Server, name: str) -> dict[str, Any]:
     with redis_client.Redis.from_url(redis_url(server)) as client:
         client.rpush(name, *HELD)
+        keep_in_redis(client)
     return {"kind": "redis", "keys": [name], "pending": {}}
 
 

@@ -18,6 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
 )
 
 from lossmeter.world import http_client
+from tests.support.servers import keep_in_redis
 from tests.support.started import Server
 
 
@@ -35,6 +36,7 @@ def postgres_read(server: Server) -> list[str]:
 def redis_write(server: Server, value: str) -> None:
     with redis.Redis.from_url(server.variables["url"]) as client:
         client.rpush("kept", value)
+        keep_in_redis(client)
 
 
 def redis_read(server: Server) -> list[str]:

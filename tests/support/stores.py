@@ -23,7 +23,7 @@ from lossmeter.plan.target import Persisted
 from lossmeter.world import http_client
 from lossmeter.world.auditor import Auditor, auditor
 from lossmeter.world.ports import free_port
-from tests.support.servers import Server, kafka_login, redis_url
+from tests.support.servers import Server, kafka_login, keep_in_redis, redis_url
 
 Record = Mapping[str, object]
 """``producer``, ``sequence`` and ``payload`` of an event as a dispatcher stores it."""
@@ -211,6 +211,7 @@ class Redis(Written):
             else:
                 pipeline.hset("kept", f"job:{record.get('producer')}:{record['sequence']}", text)
         pipeline.execute()
+        keep_in_redis(self.client)
 
 
 class Kafka(Written):
