@@ -1,4 +1,4 @@
-"""Takes half a second for an event and inserts one row; a stop waits 0.2 s for what is in hand."""
+"""Takes a second for an event and inserts one row; a stop waits 0.1 s for what is in hand."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ values (%(producer)s, %(sequence)s, %(payload)s)
 """
 
 broker = KafkaBroker(
-    ADDRESS, security=SASLPlaintext(username=USER, password=PASSWORD), graceful_timeout=0.2
+    ADDRESS, security=SASLPlaintext(username=USER, password=PASSWORD), graceful_timeout=0.1
 )
 app = FastStream(broker)
 
@@ -52,6 +52,6 @@ async def tables():
     ack_policy=AckPolicy.REJECT_ON_ERROR,
 )
 async def handle(event: dict):
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(1)
     async with await psycopg.AsyncConnection.connect(os.environ["DATABASE_URL"]) as database:
         await database.execute(INSERT, event)
