@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
+from itertools import count, islice
 from pathlib import Path
 
 import docker
@@ -310,7 +311,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--runtime", action="append", choices=[*CELLS], help="default: what is up")
     parser.add_argument("--look", action="append", choices=EVERYTHING, help="default: at all")
     parser.add_argument("--case", type=int, help="carry out this case alone, and write nothing")
-    parser.add_argument("--fresh", action="store_true", help="forget the cases of before")
+    parser.add_argument("--fresh", action="store_true", help="forget the cases of before, not only the bad ones")
     parser.add_argument("--to", type=Path, default=SHOWN, help="where the tables go")
     asked = parser.parse_args(arguments)
     become_subreaper()
@@ -324,7 +325,11 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.write(f"{seen}\n")
         return 1 if seen.bad else 0
     raw = asked.to / "kills.jsonl"
-    every = _all(asked, up, [] if asked.fresh else _read(raw), raw)
+    # What a first run brings for those to come is nothing that it left.
+    subprocess.run([sys.executable, "-m", "lossmeter.world.services"], check=True)
+    # What was bad is carried out again.
+    well = [] if asked.fresh else [seen for seen in _read(raw) if not seen.bad]
+    every = _all(asked, up, well, raw)
     (asked.to / "kills.md").write_text(table(every, asked.seed), encoding="utf-8")
     if (struck := sum(seen.struck for seen in every)) < asked.kills:
         sys.stdout.write(f"{asked.within_min:g} min were over at {struck} of {asked.kills}\n")
@@ -334,10 +339,10 @@ def main(arguments: Sequence[str]) -> int:
 def _all(asked: argparse.Namespace, up: Sequence[str], every: list[Seen], raw: Path) -> list[Seen]:
     raw.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + asked.within_min * 60
-    number = max((seen.case.number for seen in every), default=-1) + 1
+    done = {seen.case.number for seen in every}
+    to_come = (number for number in count() if number not in done)
     while sum(seen.struck for seen in every) < asked.kills and time.monotonic() < deadline:
-        numbers = range(number, number + AT_ONCE)
-        cases = [Case.choose(asked.seed, each, up) for each in numbers]
+        cases = [Case.choose(asked.seed, each, up) for each in islice(to_come, AT_ONCE)]
         for seen in carry_out(cases, asked.look or EVERYTHING):
             every.append(seen)
             case, what = seen.case, "; ".join(seen.bad) or "nothing left"
@@ -347,8 +352,8 @@ def _all(asked: argparse.Namespace, up: Sequence[str], every: list[Seen], raw: P
                 f"{what if seen.struck else 'missed'}\n"
             )
         sys.stdout.flush()
+        every.sort(key=lambda seen: seen.case.number)
         raw.write_text("".join(f"{json.dumps(asdict(s))}\n" for s in every), encoding="utf-8")
-        number += AT_ONCE
     return every
 
 
