@@ -311,7 +311,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--runtime", action="append", choices=[*CELLS], help="default: what is up")
     parser.add_argument("--look", action="append", choices=EVERYTHING, help="default: at all")
     parser.add_argument("--case", type=int, help="carry out this case alone, and write nothing")
-    parser.add_argument("--fresh", action="store_true", help="forget the cases of before, not only the bad ones")
+    parser.add_argument(
+        "--fresh", action="store_true", help="forget the cases of before, not only the bad ones"
+    )
     parser.add_argument("--to", type=Path, default=SHOWN, help="where the tables go")
     asked = parser.parse_args(arguments)
     become_subreaper()
