@@ -73,6 +73,7 @@ bench: $(READY) ## measure the instrument beside its peers, as ratios within one
 
 .PHONY: bench-%
 bench-%: $(READY) ## measure one part, e.g. make bench-reconcile ARGS="--piece 10M"
+	@$(BIN)/python -m bench.tools
 	@$(BIN)/python -m bench $* $(ARGS)
 
 .PHONY: bench-load

@@ -94,3 +94,16 @@ def test_a_closed_cache_is_named(home: Path, mode: int) -> None:
     done = ordinary.lossmeter(home, *arguments, LOSSMETER_CACHE=str(cache))
     # An entry of the cache that cannot be made is an error of its own.
     assert str(cache) in refused(done, 3)
+
+
+@pytest.mark.parametrize("name", ["aside", "put-aside"])
+def test_a_closed_folder_beside_a_run_hides_it_from_no_command(
+    run: Path, home: Path, name: str
+) -> None:
+    (closed := run.with_name(name)).mkdir()
+    ordinary.give(home)
+    closed.chmod(0)
+    done = ordinary.lossmeter(home, "gate", "--junit", "junit.xml")
+    assert f"damaged: {name}" in told(done)
+    assert "only 40 events were sent" in told(done)
+    assert name in (home / "junit.xml").read_text()

@@ -22,7 +22,14 @@ from lossmeter.run.monitor.rules import (
     read_yaml,
     shorter,
 )
-from lossmeter.run.monitor.watch import actives, configuration, fired, stretches, watch
+from lossmeter.run.monitor.watch import (
+    actives,
+    addresses,
+    configuration,
+    fired,
+    stretches,
+    watch,
+)
 from tests.support.judged_runs import Run
 
 MONITORING = Path(__file__).resolve().parents[2] / "targets" / "monitoring"
@@ -110,6 +117,13 @@ def test_the_configuration_is_the_files_but_for_addresses_and_clock(tmp_path: Pa
     (job,) = reported["scrape_configs"]
     assert job["metrics_path"] == "/m"
     assert job["static_configs"] == [{"targets": ["127.0.0.1:1", "127.0.0.1:2"]}]
+
+
+def test_a_password_stays_out_of_what_is_written_for_prometheus() -> None:
+    assert addresses(["http://user:secret@127.0.0.1:80/base", "http://[::1]:81"]) == [
+        "127.0.0.1:80",
+        "[::1]:81",
+    ]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def number(text: str) -> Fraction:
 
 @given(st.floats(1, 2000), workers, st.floats(0.001, 2), st.integers(1, 300), graces)
 @settings(max_examples=150, deadline=None)
-def test_what_isanswer_text_is_never_on_the_unsafe_side(
+def test_what_is_shown_is_never_on_the_unsafe_side(
     rate: float, hands: int, handler_s: float, capacity: int, grace_s: float
 ) -> None:
     of = Dispatcher(rate, hands, handler_s, capacity=capacity, grace_s=grace_s)

@@ -70,11 +70,19 @@ def _parted(runs: Path) -> tuple[list[Path], list[Path]]:
     try:
         if not runs.is_dir():
             return [], []
-        every = sorted(p for p in runs.iterdir() if "-" in p.name or (p / FACTS).exists())
+        every = sorted(p for p in runs.iterdir() if "-" in p.name or _has_facts(p))
     except OSError as error:
         raise UsageError(f"{runs} cannot be read: {error.strerror}") from None
     links = [path for path in every if path.is_symlink()]
     return sorted(set(every) - set(links)), links
+
+
+def _has_facts(folder: Path) -> bool:
+    try:
+        return (folder / FACTS).exists()
+    except PermissionError:
+        # A run of its name cannot be ruled out, and none of the others is to suffer from it.
+        return True
 
 
 def _astray(folders: Sequence[Path], links: Sequence[Path]) -> Iterator[DamagedRun]:

@@ -252,8 +252,8 @@ def configuration(
 
 
 def addresses(urls: Sequence[str]) -> list[str]:
-    """Return the addresses of base URLs, ``host:port``."""
-    return [urlsplit(url).netloc for url in urls]
+    """Return the addresses of base URLs, ``host:port``; a password in one stays out of files."""
+    return [urlsplit(url).netloc.rpartition("@")[2] for url in urls]
 
 
 @dataclass(frozen=True, slots=True)
