@@ -10,22 +10,27 @@ from dataclasses import dataclass, field
 
 from tests.attack.made_on import made_on
 
-# Faults by runtime, each with the targets to try it on.
-ANYWHERE = ("sigkill", "stop", "stop-pre-stop", "panic", "pause", "oom", "replace", "latency")
-DATABASE = ("proxy-down", "partition", "server-kill", "deadlock", "reject-rows", "full-queue")
+# Faults by runtime, each with the targets to try it on; test_small.py holds this against what
+# a runtime can do.
+ANYWHERE = ("sigkill", "stop", "stop-pre-stop", "panic", "pause", "oom", "replace", "rollout")
+BETWEEN = ("latency", "proxy-down", "partition", "server-kill", "reject-rows", "full-queue")
+DISKS = ("deadlock", "disk-full", "power-loss")
+PODS = ("pod-delete", "evict", "node-drain", "scale-down")
+BROKER = ("sigkill", "partition", "server-kill")
 CELLS: dict[str, tuple[tuple[str, str], ...]] = {
     "local": (
-        *((fault, "channel") for fault in (*ANYWHERE, *DATABASE, "disk-full")),
-        *((fault, "redis") for fault in ("sigkill", "partition", "server-kill", "power-loss")),
-        *((fault, "kafka") for fault in ("stop", "server-kill")),
+        *((fault, "channel") for fault in (*ANYWHERE, *BETWEEN, *DISKS)),
+        *((fault, "redis") for fault in (*BROKER, "power-loss")),
+        *((fault, "kafka") for fault in (*BROKER, "stop")),
     ),
     "docker": (
-        *((fault, "channel") for fault in (*ANYWHERE, *DATABASE, "disconnect")),
-        *((fault, "redis") for fault in ("sigkill", "partition", "server-kill")),
+        *((fault, "channel") for fault in (*ANYWHERE, *BETWEEN, *DISKS, "disconnect")),
+        *((fault, "redis") for fault in BROKER),
+        ("server-kill", "kafka"),
     ),
-    "kubernetes": tuple(
-        (fault, "channel")
-        for fault in ("sigkill", "pod-delete", "evict", "node-drain", "rollout", "scale-down")
+    "kubernetes": (
+        *((fault, "channel") for fault in (*ANYWHERE, *BETWEEN, *PODS)),
+        ("server-kill", "redis"),
     ),
 }
 JOURNAL = "journal-*.bin"
@@ -55,6 +60,11 @@ AT_ONCE = 4
 GENTLE_SHARE = 0.4
 
 
+def cells(runtimes_up: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return what is tried on these runtimes: runtime, fault and target."""
+    return [(runtime, *cell) for runtime in runtimes_up for cell in CELLS[runtime]]
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One strike, as its seed and number choose it."""
@@ -70,11 +80,11 @@ class Case:
 
     @classmethod
     def choose(cls, seed: int, number: int, runtimes_up: Sequence[str]) -> Case:
-        """Return a case; each runtime's faults come in turn, all else is random."""
+        """Return a case; the cells come in turn, in an order by the seed, all else is random."""
         chance = random.Random(f"{seed}/{number}")
-        # Three of five on this machine itself, where a run is short.
-        runtime = chance.choice(["local", "local", *runtimes_up])
-        fault, target = CELLS[runtime][number % len(CELLS[runtime])]
+        every = cells(runtimes_up)
+        random.Random(f"{seed}/cells").shuffle(every)
+        runtime, fault, target = every[number % len(every)]
         of_batch = random.Random(f"{seed}/batch/{number // AT_ONCE}")
         kind = chance.choice(GENTLE if of_batch.random() < GENTLE_SHARE else HARSH)
         moment = chance.choice(LIVE if kind in VICTIMS else [*MOMENTS])
@@ -125,6 +135,10 @@ def table(every: Sequence[Seen], seed: int) -> str:
         f"{sum(bool(seen.wrong) for seen in struck)} ended wrongly.",
         "",
     ]
+    by_cell = Counter((s.case.runtime, s.case.fault, s.case.target) for s in struck)
+    up = sorted({seen.case.runtime for seen in every})
+    fewest = min(by_cell[cell] for cell in cells(up)) if up else 0
+    lines += [f"Each of {len(cells(up))} cells was struck {fewest} times at least.", ""]
     by_kind = Counter(seen.case.kind for seen in struck)
     lines += _rows(("strike",), [(kind,) for kind in by_kind], struck)
     keys = sorted({(s.case.runtime, s.case.fault, s.case.moment) for s in struck})

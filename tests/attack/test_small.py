@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from lossmeter import faults
+from lossmeter.plan.catalogue import Catalogue, cells
+from lossmeter.plan.project import Project
+from lossmeter.plugins import load, names_in
+from lossmeter.run.admission import check
+from lossmeter.world import runtimes
 from tests.attack.fuzz_files import ROOT
 from tests.attack.kill_cases import CELLS, GENTLE, Case
 from tests.attack.kills import available
@@ -17,7 +23,7 @@ pytestmark = pytest.mark.alone
 
 INPUTS = 25
 # Their cases strike early on, all gently, or all harshly.
-GENTLY, HARSHLY = 564, 2085
+GENTLY, HARSHLY = 174, 185
 
 
 def script(name: str, *arguments: str) -> str:
@@ -59,3 +65,21 @@ def test_a_seed_and_a_number_name_a_case_for_ever() -> None:
     up = [*CELLS]
     assert [Case.choose(3, n, up) for n in range(9)] == [Case.choose(3, n, up) for n in range(9)]
     assert len({Case.choose(3, n, up) for n in range(40)}) > 35
+
+
+def test_every_fault_is_tried_wherever_it_can_be() -> None:
+    catalogue = Catalogue(Project.of(ROOT))
+    experiment = catalogue.experiment(str(ROOT / "tests" / "attack" / "short_faults.py"))
+    every = list(cells(catalogue, experiment, ["channel"], []))
+    struck = {planned.fault for cell in every for planned in cell.variant.faults}
+    # These two take a store of their own.
+    assert {name.replace("_", "-") for name in names_in(faults)} - struck == {
+        "webhook",
+        "remove-rows",
+    }
+    for name, tried in CELLS.items():
+        runtime = load(runtimes, name, "runtime").RUNTIME
+        possible = {cell.variant.name for cell in every if check(cell, runtime) is None}
+        assert {fault for fault, _ in tried} >= possible
+        targets = {target for _, target in tried}
+        assert targets >= {"channel", "redis"}
