@@ -72,6 +72,7 @@ class Server(ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
+    print("variables:", *sorted(os.environ), flush=True)
     with psycopg.connect(os.environ["DSN"], autocommit=True) as created:
         created.execute(CREATE)
     threading.Thread(target=work, daemon=True).start()
