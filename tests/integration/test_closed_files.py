@@ -124,6 +124,7 @@ def test_beside_a_closed_run_the_others_are_judged_and_junit_is_written(
     junit = (home / "junit.xml").read_text()
     assert run.name in junit
     assert "only 40 events were sent" in junit
+    assert "inconclusive" in told(ordinary.lossmeter(home, "report", str(run), str(other)))
 
 
 @pytest.mark.parametrize("closed", ["attached.toml", "short.py", "out", "sources"])

@@ -64,7 +64,9 @@ def test_a_package_of_the_users_own_site_is_found_by_helpers_and_targets(tmp_pat
     # As after pip install --user.
     own = Path(where)
     own.mkdir(parents=True)
-    for package in [each for folder in isolation.import_folders() for each in Path(folder).iterdir()]:
+    for package in [
+        each for folder in isolation.import_folders() for each in Path(folder).iterdir()
+    ]:
         if not (own / package.name).exists():
             (own / package.name).symlink_to(package)
     code = (
@@ -78,7 +80,12 @@ def test_a_package_of_the_users_own_site_is_found_by_helpers_and_targets(tmp_pat
         "print(programs.run(command, 60, environment=given))"
     )
     done = subprocess.run(
-        [base, "-P", "-c", code], env=given, cwd=tmp_path, check=False, capture_output=True, text=True
+        [base, "-P", "-c", code],
+        env=given,
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert done.stdout.count("code=0") == 2, done.stdout + done.stderr
 

@@ -247,6 +247,8 @@ def test_a_login_in_the_url_of_a_dispatcher_is_refused_and_not_repeated(
         assert "s3cr3t" not in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["http://localhost:1/", "HTTP://LocalHost:1", "https://[::1]:65535"])
+@pytest.mark.parametrize(
+    "url", ["http://localhost:1/", "HTTP://LocalHost:1", "https://[::1]:65535"]
+)
 def test_an_address_of_this_machine_is_taken(url: str) -> None:
     assert checked_url(url) == url.rstrip("/")
