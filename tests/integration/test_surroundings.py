@@ -7,6 +7,7 @@ import site
 import subprocess
 import sys
 import threading
+import unicodedata
 import venv
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from lossmeter.world import isolation
-from tests.support.odd_project import run_short
+from tests.support.attached import attached, run_attached, to_file
+from tests.support.odd_project import SOURCE, run_short
 from tests.support.program import Running
 
 # Nothing listens there.
@@ -156,3 +158,34 @@ def test_a_set_up_step_gets_an_environment_of_its_own(tmp_path: Path) -> None:
     names = {line.partition("=")[0] for line in reported}
     assert "PIP_INDEX_URL=http://a/b" in reported
     assert not names & {"PIP_USER", "PIP_TARGET", "LOCUST_USERS", "PGHOST"}
+
+
+def test_a_dispatcher_on_the_other_loopback_is_asked_by_its_name(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    store = f'[persisted]\nkind = "jsonl"\nfile = "{kept}"\npayload = "payload"\n'
+    with attached(to_file(kept), "::1") as dispatcher:
+        ask = run_attached(tmp_path, dispatcher.port, store)
+        file = tmp_path / "attached.toml"
+        file.write_text(file.read_text().replace("//127.0.0.1:", "//[::1]:"))
+        done = Running(*ask, folder=tmp_path).end(120)
+    assert done.code == 0, done.out + done.err
+    assert dispatcher.kept == 50
+    assert dispatcher.hosts == {f"[::1]:{dispatcher.port}"}
+
+
+def test_no_log_of_a_target_moves_the_cursor(tmp_path: Path) -> None:
+    hostile = r"\033[2J\033]0;title\007\302\233 31mred \202\r\b the end"
+    arguments = run_short(tmp_path)
+    file = tmp_path / "odd.toml"
+    command = f"""["sh", "-c", "printf '{hostile}\\n' >&2; exit 3"]"""
+    text = file.read_text().replace(f'["{{python}}", "{SOURCE}"]', command.replace("\\", "\\\\"))
+    file.write_text(text)
+    done = Running(*arguments, "--json", "told.json", folder=tmp_path).end(120)
+    assert done.code == 3, done.out + done.err
+    assert "the end" in done.err
+    shown = done.out + done.err + (tmp_path / "told.json").read_text()
+    assert {each for each in shown if unicodedata.category(each) == "Cc"} <= {"\n"}
+    (folder,) = (tmp_path / "results" / "runs").iterdir()
+    judged = Running("gate", str(folder), folder=tmp_path).end(120)
+    assert "the end" in judged.out + judged.err
+    assert {c for c in judged.out + judged.err if unicodedata.category(c) == "Cc"} <= {"\n"}
