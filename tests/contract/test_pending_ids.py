@@ -113,8 +113,8 @@ def test_of_a_redis_group_it_says_for_how_long_each_has_been_in_hand(
 
 
 def test_sql_reads_who_has_each_in_hand(postgres: Server) -> None:
-    query = "select producer, sequence, owner is not null as owned, age_s from work"
-    table = {"kind": "sql", "query": "select 0", "pending": {"query": query}}
+    query = "select producer, sequence, owner is not null as owned, age_s from work -- all"
+    table = {"kind": "sql", "query": "select 0 -- none", "pending": {"query": query}}
     ids = opened(table, postgres__url=postgres.url)
     with pytest.raises(UsageError, match=r"queue.pending.query is not a query that works.*work"):
         ids()

@@ -78,7 +78,7 @@ def test_of_a_redis_group_what_is_not_acked_waits(
 
 
 def test_sql_counts_by_a_query(postgres: Server) -> None:
-    table = {"kind": "sql", "query": "select count(*) from job where not done"}
+    table = {"kind": "sql", "query": "select count(*) from job where not done; -- all of them"}
     length = opened(table, postgres__url=postgres.url)
     with pytest.raises(UsageError, match=r"queue.query is not a query that works.*job"):
         length()

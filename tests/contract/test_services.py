@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import psutil
 import pytest
@@ -15,6 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
 )
 
+from lossmeter.world.install import cache
 from lossmeter.world.ownership import MARK
 from lossmeter.world.services import discover
 from tests.support.service_clients import KEEPERS, kafka_client, kafka_read, kafka_write
@@ -172,3 +177,29 @@ def test_installing_again_takes_no_time() -> None:
     # Far less on an idle machine.
     assert time.monotonic() - begin < 5
     assert all(service.version() in done.stderr for service in discover().values())
+
+
+def test_kafka_starts_from_a_cache_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka = discover()["kafka"]
+    assert kafka.missing() is None
+    odd = tmp_path / "uml äü, comma:colon;x"
+    for entry in cache.cache_root().glob("kafka-*"):
+        # Links of files, so that Java sees no other path of them.
+        shutil.copytree(entry, odd / entry.name, copy_function=_linked)
+    monkeypatch.setenv(cache.VARIABLE, str(odd))
+    assert kafka.missing() is None
+    monkeypatch.setattr(tempfile, "tempdir", str(odd))
+    with prepared("kafka") as server:
+        assert server.slot.folder.is_relative_to(odd)
+        server.start()
+        kafka_write(server, "arrived")
+        assert kafka_read(server) == ["arrived"]
+
+
+def _linked(of: str, to: str) -> None:
+    try:
+        os.link(of, to)
+    except OSError:
+        shutil.copy2(of, to)

@@ -63,6 +63,21 @@ def test_a_column_that_was_declared_as_something_else_is_refused(
         auditor.check()
 
 
+def test_a_query_of_sqlite_may_end_in_a_comment(tmp_path: Path) -> None:
+    written = Sqlite(tmp_path)
+    written.write(events(3))
+    ids_of = "select producer, sequence from kept where producer = {} -- all of them"
+    auditor = written.auditor(
+        query="select producer, sequence from kept; -- all",
+        dead_letter_query=ids_of.format(1),
+        pending_query=ids_of.format(2),
+    )
+    auditor.check()
+    assert auditor.count() == 3
+    found = collected(auditor)
+    assert [len(a) for a in (found.rows, found.dead_lettered, found.pending)] == [3, 1, 1]
+
+
 def test_a_line_that_a_kill_cut_short_was_not_kept(tmp_path: Path) -> None:
     written = Jsonl(tmp_path)
     written.write(events(3))

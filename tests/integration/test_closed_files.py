@@ -107,3 +107,38 @@ def test_a_closed_folder_beside_a_run_hides_it_from_no_command(
     assert f"damaged: {name}" in told(done)
     assert "only 40 events were sent" in told(done)
     assert name in (home / "junit.xml").read_text()
+
+
+@pytest.mark.parametrize("closed", [".", "facts.json", "all"])
+def test_beside_a_closed_run_the_others_are_judged_and_junit_is_written(
+    run: Path, home: Path, closed: str
+) -> None:
+    other = run.with_name("20260102T000000Z-crash-1")
+    shutil.copytree(run, other)
+    ordinary.give(home)
+    for path in run.iterdir() if closed == "all" else [run / closed]:
+        path.chmod(0)
+    done = ordinary.lossmeter(home, "gate", str(run), str(other), "--junit", "junit.xml")
+    assert done.code in {3, 4, 7}, done.out + done.err
+    assert "only 40 events were sent" in told(done)
+    junit = (home / "junit.xml").read_text()
+    assert run.name in junit
+    assert "only 40 events were sent" in junit
+    assert "inconclusive" in told(ordinary.lossmeter(home, "report", str(run), str(other)))
+
+
+@pytest.mark.parametrize("closed", ["attached.toml", "short.py", "out", "sources"])
+def test_a_file_or_folder_that_is_closed_is_named_before_anything_is_started(
+    home: Path, closed: str
+) -> None:
+    sources, out = home / "sources", home / "out"
+    sources.mkdir()
+    out.mkdir()
+    ask = run_attached(sources, 1, STORE)
+    ordinary.give(home)
+    path = home / closed if (home / closed).exists() else sources / closed
+    path.chmod(0o555 if closed == "out" else 0)
+    done = ordinary.lossmeter(home, *ask, "--json", str(out / "told.json"))
+    assert "Permission denied" in (said := refused(done)), said
+    assert closed in said
+    assert not (home / "results").exists()

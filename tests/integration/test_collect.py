@@ -293,7 +293,7 @@ def test_a_hash_is_the_same_with_a_sign_and_without_one(postgres: Server) -> Non
 
 
 def test_a_dead_letter_of_an_id_beyond_32_bits_stays_what_it_is(postgres: Server) -> None:
-    letters = "select 3 + 4294967296 as producer, 7 as sequence"
+    letters = "select 3 + 4294967296 as producer, 7 as sequence; -- all of them"
     persisted = Persisted(
         database=postgres.url,
         query="select 1 as producer, 1 as sequence",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,6 +18,7 @@ import pytest
 from lossmeter.world.install.cache import cache_root
 from tests.support import hiding
 from tests.support.program import Running, left_behind, loading, lossmeter, until
+from tests.unit.test_kube_keys import CONFIG, CONNECT
 
 pytestmark = pytest.mark.alone
 
@@ -213,3 +216,41 @@ def test_a_load_that_is_killed_is_never_a_pass(
     assert result["verdict"] == "inconclusive"
     assert "ended early" in result["reason"]
     assert left_behind(running.popen.pid) == []
+
+
+ARCHIVE = """
+import os, signal
+from lossmeter.world.install import cache
+
+def build(folder):
+    (folder / "kafka.aot").write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+cache.entry("kafka-startup", "1.0", build)
+"""
+
+
+def test_recover_removes_keys_and_what_is_half_made_of_killed_harnesses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, temporary, config = tmp_path / "cache", tmp_path / "tmp", tmp_path / "kubeconfig"
+    temporary.mkdir()
+    monkeypatch.setenv("LOSSMETER_CACHE", str(cache))
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    config.write_text(CONFIG.format(key=base64.b64encode(b"a secret").decode()))
+    for program in (CONNECT, ARCHIVE):
+        killed = subprocess.run(
+            [sys.executable, "-c", program, str(config)], check=False, timeout=60
+        )
+        assert killed.returncode == -signal.SIGKILL
+    assert [file for file in cache.rglob("*") if file.is_file() and b"secret" in file.read_bytes()]
+    assert list(cache.rglob("kafka.aot"))
+
+    done = lossmeter("recover")
+
+    assert done.code == 0, done.err
+    assert "removed half-made kafka-startup-1.0 in the cache" in done.out
+    assert "removed folder keys~" in done.out
+    files = [file for file in (*cache.rglob("*"), *temporary.rglob("*")) if file.is_file()]
+    assert [file for file in files if file.parent.name != ".locks"] == []
+    assert "kafka-startup" not in lossmeter("recover").out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import stat
@@ -12,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.attached import attached, run_attached, to_file
 from tests.support.recorded_runs import plain_budgets, record
 
-GATE = shlex.join([sys.executable, "-m", "lossmeter.cli", "gate"])
+LOSSMETER = (sys.executable, "-m", "lossmeter.cli")
+GATE = shlex.join([*LOSSMETER, "gate"])
+STORE = '[persisted]\nkind = "jsonl"\nfile = "{}"\npayload = "payload"\n'
 
 
 @pytest.fixture
@@ -67,6 +71,27 @@ def test_an_output_without_our_letters_changes_no_verdict(
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("redirected", "variables"),
+    [
+        (">&- 2>&-", {}),
+        ("", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}),
+    ],
+    ids=["closed", "ascii"],
+)
+def test_no_stream_makes_a_run_that_passes_anything_else(
+    project: Path, redirected: str, variables: dict[str, str]
+) -> None:
+    kept = project / "kept.jsonl"
+    with attached(to_file(kept)) as dispatcher:
+        ask = run_attached(project, dispatcher.port, STORE.format(kept))
+        done = shell(f"{shlex.join([*LOSSMETER, *ask])} --json told.json {redirected}", **variables)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    (result,) = json.loads((project / "told.json").read_text())
+    assert (result["verdict"], result["counts"]["lost"]) == ("pass", 0)
+
+
 def test_junit_goes_through_what_is_no_regular_file(run: Path, tmp_path: Path) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -89,6 +114,7 @@ def test_junit_follows_a_link_and_keeps_it(run: Path, tmp_path: Path) -> None:
     done = shell(f"{GATE} {run} --junit {link}")
     assert done.returncode == 0, done.stderr
     assert link.is_symlink()
+    assert "<testsuites" in (tmp_path / "real.xml").read_text()
 
 
 @pytest.mark.parametrize("option", ["--json .", "--junit .", "--junit /proc/x.xml"])

@@ -6,13 +6,18 @@ import os
 import site
 import subprocess
 import sys
+import threading
+import unicodedata
 import venv
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from lossmeter.world import isolation
-from tests.support.odd_project import run_short
+from tests.support.attached import attached, run_attached, to_file
+from tests.support.odd_project import SOURCE, run_short
 from tests.support.program import Running
 
 # Nothing listens there.
@@ -21,6 +26,11 @@ PROXIES = {
     **dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"), NOWHERE),
     "no_proxy": "",
 }
+# All that the odd target's process may have beside what its file names.
+PASSED_ON = {"PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LANG", "LANGUAGE"}
+PASSED_ON |= {"SSL_CERT_FILE", "SSL_CERT_DIR", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH"}
+PASSED_ON |= {"LOSSMETER_RUN", "PYTHONUNBUFFERED"}
+NAMED = {"PORT", "DSN", "STATE"}
 LIBPQ = {
     "PGHOST": "/nonexistent",
     "PGHOSTADDR": "127.0.0.9",
@@ -46,11 +56,34 @@ def _write_modules(folder: Path) -> None:
         (folder / f"{name}.py").write_text(f"raise SystemExit('the wrong {name}')\n")
 
 
+@pytest.fixture
+def proxy() -> Iterator[tuple[str, list[str]]]:
+    """A proxy that says yes to everything, with what it was asked."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def parse_request(self) -> bool:
+            asked.append(self.raw_requestline.decode("latin-1"))
+            self.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n")
+            return False
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+        server.shutdown()
+
+
 @pytest.mark.parametrize("configuration", CONFIGURATIONS)
-def test_no_surroundings_change_a_run(tmp_path: Path, configuration: str) -> None:
+def test_no_surroundings_change_a_run(
+    tmp_path: Path, configuration: str, proxy: tuple[str, list[str]]
+) -> None:
     here, home = tmp_path / "here", tmp_path / "home"
     here.mkdir()
     home.mkdir()
+    url, asked = proxy
+    proxies = {name: value and url for name, value in PROXIES.items()}
+    if configuration == CONFIGURATIONS[0]:
+        proxies = PROXIES
     arguments = run_short(tmp_path)
     _write_modules(here)
     for file in (here / "locust.conf", home / ".locust.conf"):
@@ -62,10 +95,15 @@ def test_no_surroundings_change_a_run(tmp_path: Path, configuration: str) -> Non
     done = Running(
         *arguments,
         command=(str(Path(sys.executable).with_name("lossmeter")),),
-        environment={**PROXIES, **LIBPQ, **LOCUST, "HOME": str(home)},
+        environment={**proxies, **LIBPQ, **LOCUST, "API_KEY": "x", "HOME": str(home)},
         folder=here,
     ).end(120)
     assert done.code == 0, done.out + done.err
+    assert asked == []
+    (log,) = (here / "results" / "runs").glob("*/logs/target.log")
+    (line,) = [each for each in log.read_text().splitlines() if each.startswith("variables: ")]
+    given = {name for name in line.split()[1:] if not name.startswith("LC_")}
+    assert NAMED <= given <= NAMED | PASSED_ON
     kept = {"locust.conf", "pyproject.toml", "results"}
     assert {path.name for path in here.iterdir()} - {p.name for p in here.glob("*.py")} <= kept
 
@@ -120,3 +158,34 @@ def test_a_set_up_step_gets_an_environment_of_its_own(tmp_path: Path) -> None:
     names = {line.partition("=")[0] for line in reported}
     assert "PIP_INDEX_URL=http://a/b" in reported
     assert not names & {"PIP_USER", "PIP_TARGET", "LOCUST_USERS", "PGHOST"}
+
+
+def test_a_dispatcher_on_the_other_loopback_is_asked_by_its_name(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    store = f'[persisted]\nkind = "jsonl"\nfile = "{kept}"\npayload = "payload"\n'
+    with attached(to_file(kept), "::1") as dispatcher:
+        ask = run_attached(tmp_path, dispatcher.port, store)
+        file = tmp_path / "attached.toml"
+        file.write_text(file.read_text().replace("//127.0.0.1:", "//[::1]:"))
+        done = Running(*ask, folder=tmp_path).end(120)
+    assert done.code == 0, done.out + done.err
+    assert dispatcher.kept == 50
+    assert dispatcher.hosts == {f"[::1]:{dispatcher.port}"}
+
+
+def test_no_log_of_a_target_moves_the_cursor(tmp_path: Path) -> None:
+    hostile = r"\033[2J\033]0;title\007\302\233 31mred \202\r\b the end"
+    arguments = run_short(tmp_path)
+    file = tmp_path / "odd.toml"
+    command = f"""["sh", "-c", "printf '{hostile}\\n' >&2; exit 3"]"""
+    text = file.read_text().replace(f'["{{python}}", "{SOURCE}"]', command.replace("\\", "\\\\"))
+    file.write_text(text)
+    done = Running(*arguments, "--json", "told.json", folder=tmp_path).end(120)
+    assert done.code == 3, done.out + done.err
+    assert "the end" in done.err
+    shown = done.out + done.err + (tmp_path / "told.json").read_text()
+    assert {each for each in shown if unicodedata.category(each) == "Cc"} <= {"\n"}
+    (folder,) = (tmp_path / "results" / "runs").iterdir()
+    judged = Running("gate", str(folder), folder=tmp_path).end(120)
+    assert "the end" in judged.out + judged.err
+    assert {c for c in judged.out + judged.err if unicodedata.category(c) == "Cc"} <= {"\n"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,12 +35,14 @@ class Attached:
     Attributes:
         keep: persists one event, which the answer to its sender waits for.
         kept: how many it has persisted.
+        hosts: what requests called it.
     """
 
     keep: Callable[[bytes], object]
     state: Answer = RIGHT
     port: int = 0
     kept: int = 0
+    hosts: set[str] = field(default_factory=set)
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self, body: bytes) -> None:
@@ -59,6 +62,11 @@ def _handler(attached: Attached) -> type[BaseHTTPRequestHandler]:
             attached.take(self.rfile.read(int(self.headers["Content-Length"])))
             self._answer(202, b"", {})
 
+        def parse_request(self) -> bool:
+            parsed = super().parse_request()
+            attached.hosts.add(self.headers["Host"] if parsed else "")
+            return parsed
+
         def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)
             for name, value in (headers | {"Content-Length": str(len(body))}).items():
@@ -71,11 +79,16 @@ def _handler(attached: Attached) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+class _OnTheOtherLoopback(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
 @contextmanager
-def attached(keep: Callable[[bytes], object]) -> Iterator[Attached]:
+def attached(keep: Callable[[bytes], object], host: str = "127.0.0.1") -> Iterator[Attached]:
     """Serve until the end of the ``with``."""
     found = Attached(keep)
-    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(found)) as server:
+    kind = _OnTheOtherLoopback if ":" in host else ThreadingHTTPServer
+    with kind((host, 0), _handler(found)) as server:
         found.port = server.server_address[1]
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import queue
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -72,6 +73,8 @@ class Server(ThreadingHTTPServer):
 
 
 if __name__ == "__main__":
+    sys.stdout.write(f"variables: {' '.join(sorted(os.environ))}\n")
+    sys.stdout.flush()
     with psycopg.connect(os.environ["DSN"], autocommit=True) as created:
         created.execute(CREATE)
     threading.Thread(target=work, daemon=True).start()

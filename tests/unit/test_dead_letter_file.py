@@ -17,6 +17,7 @@ from lossmeter.record.files import append
 from lossmeter.world.stores._letters import read_letters
 from lossmeter_dispatcher.dead_letters import DeadLetterFullError, FileDeadLetters
 from lossmeter_dispatcher.events import Accepted, Event
+from tests.support.attached import attached
 
 
 def _item(sequence: int) -> Accepted:
@@ -80,6 +81,21 @@ def test_a_line_that_names_no_event_is_an_error_with_its_number(tmp_path: Path, 
     path.write_text('{"producer": 1, "sequence": 2}\n' + line + "\n")
     with pytest.raises(CollectError, match=r"line 2 of .* is not a JSON object with producer"):
         read_letters(path)
+
+
+@pytest.mark.parametrize("between", ["\n", "\n\n", "\r\n \r\n\t\n"])
+def test_blank_lines_among_letters_are_none(tmp_path: Path, between: str) -> None:
+    path = tmp_path / "letters"
+    lines = [f'{{"producer": 1, "sequence": {n}, "payload": "x"}}' for n in range(3)]
+    path.write_text(between + between.join(lines) + between, newline="")
+    assert read_letters(path).tolist() == [(1, 0), (1, 1), (1, 2)]
+    kept: list[bytes] = []
+    with attached(kept.append) as dispatcher:
+        replayed = from_file(
+            f"http://127.0.0.1:{dispatcher.port}", Catalogue.here().target("channel"), path
+        )
+    assert (replayed.accepted, replayed.kept) == (3, 0)
+    assert [json.loads(body)["sequence"] for body in kept] == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

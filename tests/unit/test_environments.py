@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from lossmeter.errors import ExitCode, UnavailableError, UsageError
 from lossmeter.plan.target import Target, load_target
+from lossmeter.world import programs
 from lossmeter.world.install import environments
 from lossmeter.world.install.environments import node, python
 
@@ -142,6 +145,33 @@ def test_an_environment_is_made_once_and_nothing_beside_its_lock(tmp_path: Path)
     assert len(said) == 1
     assert Path(first["python"]).is_relative_to(tmp_path / "cache")
     assert sorted(each.name for each in folder.iterdir()) == ["mine.toml", "requirements.lock"]
+
+
+@pytest.mark.usefixtures("_own_cache")
+def test_packages_go_into_the_environment_wherever_the_user_has_them_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    wrong = {"PIP_USER": "1", "PIP_TARGET": str(elsewhere), "PIP_PREFIX": str(elsewhere)}
+    wrong |= {"UV_TARGET": str(elsewhere), "UV_PREFIX": str(elsewhere), "UV_SYSTEM_PYTHON": "1"}
+    wrong |= {"PIP_INDEX_URL": "http://127.0.0.1:9", "VIRTUAL_ENV": str(elsewhere)}
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    wheel = tmp_path / "mine-1.0-py3-none-any.whl"
+    about = "mine-1.0.dist-info"
+    with zipfile.ZipFile(wheel, "w") as packed:
+        packed.writestr("mine.py", "")
+        packed.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+        packed.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        packed.writestr(f"{about}/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(f"mine @ {wheel.as_uri()} --hash=sha256:{digest}\n", encoding="utf-8")
+    made = environments.bring(_target(tmp_path, 'python = "requirements.lock"'))
+    program = (made["python"], "-I", "-c", "import mine; print(mine.__file__)")
+    ended = programs.run(program, 30)
+    assert Path(ended.out.strip()).is_relative_to(tmp_path / "cache"), ended
+    assert not elsewhere.exists()
 
 
 @pytest.mark.usefixtures("_own_cache")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -52,6 +53,41 @@ def test_a_package_found_by_pythonpath_is_found_by_a_helper(tmp_path: Path) -> N
     )
     done = subprocess.run([sys.executable, "-S", "-P", "-c", code], cwd=tmp_path, check=False)
     assert done.returncode == 0
+
+
+def test_a_package_of_the_users_own_site_is_found_by_helpers_and_targets(tmp_path: Path) -> None:
+    base = getattr(sys, "_base_executable", sys.executable)
+    given = {"PATH": os.environ["PATH"], "PYTHONUSERBASE": str(tmp_path / "own")}
+    where = subprocess.run(
+        [base, "-m", "site", "--user-site"], env=given, check=False, capture_output=True, text=True
+    ).stdout.strip()
+    # As after pip install --user.
+    own = Path(where)
+    own.mkdir(parents=True)
+    for package in [
+        each for folder in isolation.import_folders() for each in Path(folder).iterdir()
+    ]:
+        if not (own / package.name).exists():
+            (own / package.name).symlink_to(package)
+    code = (
+        "import sys\n"
+        "from lossmeter.world import isolation, programs\n"
+        "command = isolation.python_command('lossmeter.load.schedule')\n"
+        "given = isolation.python_environment()\n"
+        "print(programs.run(command, 60, environment=given))\n"
+        "given = isolation.target_environment(('{python}',))\n"
+        "command = (sys.executable, '-c', 'import lossmeter, psutil')\n"
+        "print(programs.run(command, 60, environment=given))"
+    )
+    done = subprocess.run(
+        [base, "-P", "-c", code],
+        env=given,
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.count("code=0") == 2, done.stdout + done.stderr
 
 
 def test_a_failure_is_one_sentence() -> None:

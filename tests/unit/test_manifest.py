@@ -21,6 +21,7 @@ from lossmeter.record.collected import Collected
 from lossmeter.record.facts import Facts
 from lossmeter.record.manifest import genuine
 from tests.support.judged_runs import EVENTS, SECOND
+from tests.support.odd_project import EXPERIMENT
 from tests.support.recorded_runs import plain_budgets, record
 from tests.support.resealed import unsealed
 from tests.support.sealed_runs import sealed
@@ -229,6 +230,22 @@ def test_budgets_are_found_for_an_experiment_of_ones_own(
     done = typed(capsys, "gate", "--budgets", "b.toml", OTHER)
     assert done.code == 1
     assert "lost 3 is above the budget of 2" in done.out
+
+
+def test_budgets_are_found_for_an_experiment_that_is_named_by_its_file(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = project / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "short.py").write_text(EXPERIMENT)
+    record(project, NAME, experiment="short", budget=None)
+    (project / "b.toml").write_text("[short.channel]\nmax_lost = 0\n")
+    ask = ("gate", "--experiment", str(elsewhere / "short.py"))
+    assert typed(capsys, *ask).code == 7
+    done = typed(capsys, *ask, "--budgets", "b.toml")
+    assert done.code == 0, done.err
+    (project / "b.toml").write_text("[short.default]\nmax_lost = 0\nmin_acked = 100000\n")
+    assert typed(capsys, *ask, "--budgets", "b.toml").code == 7
 
 
 def test_rows_of_a_sealed_run_are_those_of_the_type_that_belongs_there(project: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 from rich.console import Console
@@ -15,6 +18,8 @@ from lossmeter.plan.catalogue import Catalogue, cells
 from lossmeter.record.facts import Facts
 from lossmeter.run import story
 from lossmeter.run.environment import save_environment
+from lossmeter.world.queues import queue_options
+from lossmeter.world.stores import store_options
 from tests.support.typed import typed
 
 SECRET = "s3cr3t-Wert"
@@ -135,3 +140,39 @@ def test_no_traceback_carries_a_password(
     assert done.code == 3
     assert "in broken" in done.err
     assert SECRET not in done.err
+
+
+@pytest.mark.parametrize("password", ["{}/b", "{}?b", "{}#b", "a@{}", "a:{}/b", "[{}", "{}]"])
+def test_a_password_that_would_cut_its_url_short_is_refused_and_not_repeated(
+    password: str,
+) -> None:
+    cut = f"u:{password.format(SECRET)}@127.0.0.1:1/x"
+    whole = f"u:{quote(password.format(SECRET), safe='')}@127.0.0.1:1/x"
+    query = {"query": "select 1 as producer, 1 as sequence"}
+    asked: list[tuple[Callable[[str, dict[str, Any]], Any], str, dict[str, Any]]] = [
+        (store_options, "database", {"kind": "postgres", "database": "postgresql://", **query}),
+        (store_options, "url", {"kind": "mysql", "url": "mysql://", **query}),
+        (store_options, "url", {"kind": "redis", "url": "redis://", "key": "k", "type": "list"}),
+        (queue_options, "url", {"kind": "redis", "url": "rediss://", "keys": ["k"]}),
+        (queue_options, "url", {"kind": "amqp", "url": "amqp://", "queues": ["q"]}),
+        (queue_options, "url", {"kind": "sql", "url": "postgresql://", "query": "select 0"}),
+        (queue_options, "url", {"kind": "http", "url": "http://", "pointer": "/n"}),
+    ]
+    for options, name, table in asked:
+        options("t", {**table, name: table[name] + whole})
+        with pytest.raises(UsageError, match=f"{name} is no URL: in a user or password") as raised:
+            options("t", {**table, name: table[name] + cut})
+        assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me@h1:5432,h2:5433,[::1]:5434/x?sslmode=require&options=-c%20a=b@c",
+        "postgresql:///x?host=/run/postgresql",
+        "postgresql://{postgres.host}:{postgres.port}/x",
+        "postgresql://me:{postgres.password}@{postgres.address}/x",
+    ],
+)
+def test_urls_as_postgresql_has_them_are_taken(url: str) -> None:
+    store_options("t", {"kind": "postgres", "database": url, "query": "select 1"})

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from lossmeter import errors
 from lossmeter.errors import UsageError
 from lossmeter.plan.catalogue import Catalogue
 from lossmeter.plan.http import Http
-from lossmeter.plan.target import load_target
+from lossmeter.plan.target import checked_url, load_target
 
 GOOD = """
 name = "mine"
@@ -39,6 +40,7 @@ def test_a_target_of_ones_own_needs_no_more_than_this(tmp_path: Path) -> None:
         ('"enqueued"', '"certainly"', "ack_level: Input should be 'enqueued', 'broker'"),
         ("127.0.0.1:8080", "example.com:8080", "is not on this machine's loopback"),
         ("http://127.0.0.1:8080", "127.0.0.1", "is not of the form http://127.0.0.1:PORT"),
+        ("127.0.0.1:8080", "127.0.0.1:65536", "is not of the form http://127.0.0.1:PORT"),
         ("[attach]", "[attatch]", "attatch: Extra inputs are not permitted"),
         ("[attach]", '[start]\ncommand = ["x"]\n[attach]', "give exactly one of"),
         ("[attach]", 'services = ["postgres"]\n[attach]', "brings its own servers"),
@@ -230,3 +232,23 @@ def test_true_and_digits_in_quotes_are_no_numbers(tmp_path: Path, table: str, sa
     with pytest.raises(UsageError) as raised:
         Catalogue.here().target(str(file))
     assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "[::1]:8080", "db.example:8080", "127.0.0.1"])
+@pytest.mark.parametrize("login", ["me:{}@", "{}@", "me:{}/b@", "me:a@{}@", "me:{}?b#c@", ":{}@"])
+def test_a_login_in_the_url_of_a_dispatcher_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, host: str, login: str
+) -> None:
+    # Nothing of the message rests on finding a password in it.
+    monkeypatch.setattr(errors, "redacted", str)
+    for scheme in ("http://", "https:/", "http//", "", "ftp://"):
+        with pytest.raises(UsageError, match=r"a login belongs in http\.headers") as raised:
+            checked_url(f"{scheme}{login.format('s3cr3t')}{host}")
+        assert "s3cr3t" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:1/", "HTTP://LocalHost:1", "https://[::1]:65535"]
+)
+def test_an_address_of_this_machine_is_taken(url: str) -> None:
+    assert checked_url(url) == url.rstrip("/")

@@ -31,7 +31,9 @@ def _budget() -> None:
 def ratchet(
     run: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN...", help="Folders under results/runs; default: all."),
+        typer.Argument(
+            readable=False, metavar="RUN...", help="Folders under results/runs; default: all."
+        ),
     ] = None,
     margin: Annotated[
         float,

@@ -23,11 +23,19 @@ if TYPE_CHECKING:
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Folders under results/runs, repeats included."),
+        typer.Argument(
+            readable=False, metavar="RUN...", help="Folders under results/runs, repeats included."
+        ),
     ],
     baseline: Annotated[
         list[Path] | None,
-        typer.Option("--baseline", "-b", metavar="RUN", help="What to compare with. Repeatable."),
+        typer.Option(
+            "--baseline",
+            "-b",
+            readable=False,
+            metavar="RUN",
+            help="What to compare with. Repeatable.",
+        ),
     ] = None,
     out: Annotated[
         list[Path] | None,

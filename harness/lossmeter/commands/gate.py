@@ -31,6 +31,7 @@ def command(
     run: Annotated[
         list[Path] | None,
         typer.Argument(
+            readable=False,
             metavar="RUN...",
             help="Folders under results/runs; default: the newest of each experiment and target.",
         ),

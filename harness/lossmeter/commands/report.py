@@ -32,7 +32,11 @@ MATRIX = "matrix.html"
 def command(
     run: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN...", help="Folders under results/runs; default: the newest."),
+        typer.Argument(
+            readable=False,
+            metavar="RUN...",
+            help="Folders under results/runs; default: the newest.",
+        ),
     ] = None,
     page: Annotated[
         bool, typer.Option("--page/--no-page", help="Write report.html into each run's folder.")

@@ -45,7 +45,9 @@ def command(
     run: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="RUN...", help="Folders of runs to take; without any, the runs are made."
+            readable=False,
+            metavar="RUN...",
+            help="Folders of runs to take; without any, the runs are made.",
         ),
     ] = None,
     experiment: Annotated[

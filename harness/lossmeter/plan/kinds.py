@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,12 @@ from pydantic import ValidationError
 from lossmeter import plugins
 from lossmeter.errors import UsageError
 from lossmeter.plan.tables import Table, first_problem
+
+# Who and where, as every library reads it: a raw / ? # @ or bracket in a password ends it
+# early, and what is left of the password is told as a port or a host that is wrong.
+_HOST = r"(?:\[[^]@/]*]|[^]\[:@/?#]*)(?::(?:[0-9]*|\{[\w.]+\}))?"
+_URL = re.compile(rf"[\w+.-]+://(?:[^]\[@/?#]*@)?{_HOST}(?:,{_HOST})*(?:[/?#].*)?", re.DOTALL)
+_SCHEME = re.compile(r"[\w+.-]+://")
 
 Interpolate = Callable[[str], str]
 """Puts addresses in the place of ``{redis.url}`` and the like."""
@@ -31,6 +38,12 @@ def parse(package: ModuleType, what: str, target: str, table: Mapping[str, Any])
     known = plugins.names_in(package)
     if kind not in known:
         raise UsageError(f"target {target}: " + plugins.unknown(what, kind, known))
+    for name, value in given.items():
+        if isinstance(value, str) and _SCHEME.match(value) and not _URL.fullmatch(value):
+            raise UsageError(
+                f"target {target}: {what}.{name} is no URL: in a user or password / ? # @ [ ] are "
+                "written %2F %3F %23 %40 %5B %5D"
+            )
     module = plugins.load(package, kind, what)
     try:
         return module.Options.model_validate(given)

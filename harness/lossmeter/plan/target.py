@@ -8,6 +8,7 @@ another says only what differs: tables are laid over each other, everything else
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -43,6 +44,7 @@ from lossmeter.plugins import known_extra, unknown
 
 # A run's folder bears the names of experiment, variant and target within 255 bytes.
 MAX_NAME = 64
+_URL = re.compile(r"(?i:https?)://(?P<host>\[[^]/@]+]|[^][/@:?#]+):(?P<port>[0-9]{1,5})/?")
 
 
 class Attach(Table):
@@ -53,16 +55,16 @@ class Attach(Table):
     @field_validator("url")
     @classmethod
     def _loopback(cls, url: str) -> str:
-        parts = urlsplit(url)
-        bare = parts.path in {"", "/"} and not parts.query
-        web = parts.scheme in {"http", "https"}
-        if not web or not parts.hostname or parts.port is None or not bare:
+        # No message repeats what may hold a password, wherever in it that stands.
+        found = _URL.fullmatch(url)
+        if found is None or int(found["port"]) > 65535:
             raise ValueError(
-                f"{url!r} is not of the form http://127.0.0.1:PORT; a path before all others "
-                "is http.base"
+                "it is not of the form http://127.0.0.1:PORT; a path before all others is "
+                "http.base, and a login belongs in http.headers"
             )
-        if parts.hostname != "localhost" and not is_loopback(parts.hostname):
-            raise ValueError(f"{url!r} is not on this machine's loopback; use 127.0.0.1")
+        host = found["host"].strip("[]").lower()
+        if host != "localhost" and not is_loopback(host):
+            raise ValueError(f"{host!r} is not on this machine's loopback; use 127.0.0.1")
         return url.rstrip("/")
 
 
