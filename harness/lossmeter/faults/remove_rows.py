@@ -58,8 +58,8 @@ class RemoveRows(Fault[Some]):
         while len(found := store.persisted_ids()) < self.asked.count:
             if time.monotonic() >= deadline:
                 raise FaultError(
-                    f"remove-rows: {len(found):,} events were persisted within {_WITHIN_S:g} s, and "
-                    f"{self.asked.count:,} are to be removed"
+                    f"remove-rows: {len(found):,} events were persisted within {_WITHIN_S:g} s, "
+                    f"and {self.asked.count:,} are to be removed"
                 )
             time.sleep(_AGAIN_S)
         return found

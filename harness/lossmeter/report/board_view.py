@@ -153,7 +153,8 @@ def board_view(plan: BoardPlan, state: State, about: Mapping[str, str]) -> Board
     return BoardView(
         repeats=plural(plan.repeats, "run"),
         progress=(
-            f"{words.count(len(runs))} of {asked} runs are made, {unjudged:,} of them were not judged"
+            f"{words.count(len(runs))} of {asked} runs are made, "
+            f"{words.count(unjudged)} of them were not judged"
         ),
         experiments=tuple(hypotheses.items()),
         rows=tuple(_row(entry, plan, made, entries) for entry in entries.values()),
