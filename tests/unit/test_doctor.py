@@ -71,7 +71,7 @@ NO_MEMORY = Finding("memory", False, "0.1 GiB available")
         ([NO_MEMORY], {"local", "docker"}, [OK], 3),
     ],
 )
-def test_what_comes_by_itself_is_no_failure(
+def test_what_comes_by_itself_is_no_failure(  # noqa: PLR0913, PLR0917 - a machine and its code
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     machine: list[Finding],
