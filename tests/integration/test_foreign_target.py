@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
-from tests.support.foreign_target import TARGET
+from tests.support import guides
+from tests.support.foreign_target import SOURCE, TARGET
+from tests.support.odd_project import run_short
 from tests.support.program import lossmeter
 
 TOKEN = "s3cr3t-of-nobody"
@@ -93,3 +96,28 @@ def test_a_queue_that_never_fills_is_no_pass(project: Path) -> None:
     assert code == 7, result["reason"]
     assert "queue_length >= 500 was not met" in result["reason"]
     assert result["counts"]["sent"] == result["counts"]["delivered"] == 1800
+
+
+DEPLOYED = """#!{python}
+import os, sys
+host, _, port = sys.argv[sys.argv.index("--listen") + 1].partition(":")
+given = {{"PORT": port, "DSN": os.environ["DATABASE_URL"], "THREADS": "5"}}
+os.execve(sys.executable, [sys.executable, "{source}"], os.environ | given)
+"""
+
+
+def test_the_target_that_the_readme_shows_runs_as_it_stands(project: Path) -> None:
+    """Whatever runtime is there: it names no container, so it is a process."""
+    blocks = guides.blocks(guides.ROOT / "README.md", "toml")
+    (shown,) = (text for text in blocks if 'name = "mine"' in text)
+    command = "/opt/mine/bin/dispatcher"
+    deployed = project / "dispatcher"
+    deployed.write_text(DEPLOYED.format(python=sys.executable, source=SOURCE))
+    deployed.chmod(0o755)
+    assert command in shown
+    (project / "mine.toml").write_text(shown.replace(command, str(deployed)))
+    experiment, *_ = run_short(project)[1:]
+    done = lossmeter("run", experiment, "--target", "mine.toml", "--seed", "1", "--json", "-")
+    (result,) = done.results()
+    assert (done.code, result["runtime"]) == (0, "local"), done.err
+    assert result["counts"]["delivered"] == result["counts"]["sent"] == 50

@@ -40,7 +40,14 @@ const seen = frame => {{
     const a = text.getBoundingClientRect(), b = svg.getBoundingClientRect();
     return a.left < b.left - 2 || a.right > b.right + 2;
   }}).map(text => text.textContent));
+  const outside = [...page.querySelectorAll(".stack td")].filter(cell => {{
+    const r = cell.getBoundingClientRect();
+    return r.width > 0 && (r.left < 0 || r.right > frame.clientWidth);
+  }}).map(cell => cell.dataset.label);
+  const labels = [...page.querySelectorAll(".stack td")].filter(
+    cell => cell.getBoundingClientRect().width > 0).map(cell => cell.dataset.label);
   return {{
+    outside: [...new Set(outside)], labels: [...new Set(labels)],
     width: page.documentElement.scrollWidth, title: page.title, clipped, charts: shown.length,
     classes: [...new Set(shown.map(svg => svg.getAttribute("class")))],
     ink: style.color,
@@ -128,3 +135,16 @@ def test_a_browser_shows_each_page_at_any_width(
         assert seen["charts"] == 3
         assert seen["classes"] == ["narrow" if width_px < NARROW_BELOW_PX else "wide"]
         assert str(seen["title"]).startswith("pass: </style>"), "markup is text, no script ran"
+
+
+@pytest.mark.parametrize("width_px", WIDTHS_PX)
+def test_the_list_of_runs_shows_lost_and_verdict_at_any_width(
+    measured: Mapping[tuple[str, str, int], Mapping[str, list[str]]], width_px: int
+) -> None:
+    """Without moving a table aside: what lies beyond the edge is what matters less."""
+    seen = measured["light", "runs", width_px]
+    for label in ("lost", "verdict", "newest"):
+        assert label in seen["labels"]
+        assert label not in seen["outside"]
+    if width_px < NARROW_BELOW_PX:
+        assert seen["outside"] == []

@@ -9,7 +9,8 @@ import sys
 import threading
 import unicodedata
 import venv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import pytest
 from lossmeter.world import isolation
 from tests.support.attached import attached, run_attached, to_file
 from tests.support.odd_project import SOURCE, run_short
-from tests.support.program import Running
+from tests.support.program import Done, Running
 
 # Nothing listens there.
 NOWHERE = "http://127.0.0.1:9"
@@ -48,6 +49,17 @@ LIBPQ = {
     "PGCONNECT_TIMEOUT": "no number",
 }
 LOCUST = {"LOCUST_USERS": "7", "LOCUST_TAGS": "smoke", "LOCUST_PROCESSES": "2", "LOCUST_CSV": "x"}
+# No one of these is named as a list of what is secret would have it.
+SECRETS = {
+    "DB_PASS": "s3cr3tDbPass",
+    "API_KEY": "s3cr3tApiKey",
+    "DATABASE_DSN": "host=db user=me password=s3cr3tDatabaseDsn",
+    "db_pass": "s3cr3tLowerCase",
+    "quietly": "s3cr3tOfNoSuchName",
+    "BROKER": "amqp://user:s3cr3tInUrl@broker.example/",
+    "LOSSMETER_TEST_KEY": "s3cr3tOfOurs",
+    "PYTHON_TOKEN": "s3cr3tOfPython",
+}
 CONFIGURATIONS = ("tags = smoke\nprocesses = 2\ncsv = here", "master = true\nnonsense = 1")
 
 
@@ -56,8 +68,8 @@ def _write_modules(folder: Path) -> None:
         (folder / f"{name}.py").write_text(f"raise SystemExit('the wrong {name}')\n")
 
 
-@pytest.fixture
-def proxy() -> Iterator[tuple[str, list[str]]]:
+@contextmanager
+def yes_to_all() -> Iterator[tuple[str, list[str]]]:
     """A proxy that says yes to everything, with what it was asked."""
     asked: list[str] = []
 
@@ -73,18 +85,24 @@ def proxy() -> Iterator[tuple[str, list[str]]]:
         server.shutdown()
 
 
-@pytest.mark.parametrize("configuration", CONFIGURATIONS)
-def test_no_surroundings_change_a_run(
-    tmp_path: Path, configuration: str, proxy: tuple[str, list[str]]
-) -> None:
-    here, home = tmp_path / "here", tmp_path / "home"
+@pytest.fixture(scope="module", params=CONFIGURATIONS)
+def surrounded(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Done, list[str]]:
+    """A run amid all of this: its working folder, what it said, and what a proxy was asked."""
+    folder = tmp_path_factory.mktemp("surrounded")
+    if request.param == CONFIGURATIONS[0]:
+        return *_run_amid(folder, request.param, PROXIES), []
+    with yes_to_all() as (url, asked):
+        proxies = {name: value and url for name, value in PROXIES.items()}
+        return *_run_amid(folder, request.param, proxies), asked
+
+
+def _run_amid(folder: Path, configuration: str, proxies: Mapping[str, str]) -> tuple[Path, Done]:
+    here, home = folder / "here", folder / "home"
     here.mkdir()
     home.mkdir()
-    url, asked = proxy
-    proxies = {name: value and url for name, value in PROXIES.items()}
-    if configuration == CONFIGURATIONS[0]:
-        proxies = PROXIES
-    arguments = run_short(tmp_path)
+    arguments = run_short(folder)
     _write_modules(here)
     for file in (here / "locust.conf", home / ".locust.conf"):
         file.write_text(f"{configuration}\n")
@@ -93,19 +111,39 @@ def test_no_surroundings_change_a_run(
     (home / ".pgpass").chmod(0o600)
     (home / ".pg_service.conf").write_text("[nothing]\nhost=127.0.0.9\n")
     done = Running(
-        *arguments,
+        *(*arguments, "--gate", "--junit", "junit.xml", "--json", "results.json"),
         command=(str(Path(sys.executable).with_name("lossmeter")),),
-        environment={**proxies, **LIBPQ, **LOCUST, "API_KEY": "x", "HOME": str(home)},
+        environment={**proxies, **LIBPQ, **LOCUST, **SECRETS, "HOME": str(home)},
         folder=here,
     ).end(120)
+    return here, done
+
+
+def test_no_surroundings_change_a_run(surrounded: tuple[Path, Done, list[str]]) -> None:
+    here, done, asked = surrounded
     assert done.code == 0, done.out + done.err
     assert asked == []
     (log,) = (here / "results" / "runs").glob("*/logs/target.log")
     (line,) = [each for each in log.read_text().splitlines() if each.startswith("variables: ")]
     given = {name for name in line.split()[1:] if not name.startswith("LC_")}
     assert NAMED <= given <= NAMED | PASSED_ON
-    kept = {"locust.conf", "pyproject.toml", "results"}
+    kept = {"locust.conf", "pyproject.toml", "results", "junit.xml", "results.json"}
     assert {path.name for path in here.iterdir()} - {p.name for p in here.glob("*.py")} <= kept
+
+
+def test_no_value_of_the_callers_environment_is_kept(
+    surrounded: tuple[Path, Done, list[str]],
+) -> None:
+    here, done, _ = surrounded
+    files = [path for path in here.rglob("*") if path.is_file()]
+    assert {"environment.json", "report.html", "junit.xml", "results.json"} <= {
+        path.name for path in files
+    }
+    assert len([path for path in files if path.suffix == ".log"]) > 2
+    for name, value in SECRETS.items():
+        secret = value.partition("s3cr3t")[2].partition("@")[0]
+        assert secret not in done.out + done.err, name
+        assert not [path for path in files if secret.encode() in path.read_bytes()], name
 
 
 def test_what_only_pythonpath_makes_importable_reaches_the_helpers(tmp_path: Path) -> None:

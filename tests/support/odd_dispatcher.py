@@ -13,14 +13,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import psycopg
 
 JOBS: queue.Queue[tuple[str, str]] = queue.Queue()
-CREATE = "create table if not exists jobs (n bigserial, ident text, body text, at timestamptz)"
-INSERT = "insert into jobs (ident, body, at) values (%s, %s, clock_timestamp())"
+# Its clock may be wrong, and its column and its session in another time zone.
+COLUMN = os.environ.get("COLUMN", "timestamptz")
+NOW = f"clock_timestamp() - interval '{os.environ.get('BEHIND', '0 s')}'"
 
 
 def work() -> None:
+    insert = f"insert into jobs (ident, body, at) values (%s, %s, {NOW})"
     with psycopg.connect(os.environ["DSN"], autocommit=True) as connection:
         while True:
-            connection.execute(INSERT, JOBS.get())
+            connection.execute(insert, JOBS.get())
 
 
 def state(kind: str) -> tuple[int, bytes, dict[str, str]]:
@@ -76,6 +78,8 @@ if __name__ == "__main__":
     sys.stdout.write(f"variables: {' '.join(sorted(os.environ))}\n")
     sys.stdout.flush()
     with psycopg.connect(os.environ["DSN"], autocommit=True) as created:
-        created.execute(CREATE)
+        created.execute(
+            f"create table if not exists jobs (n bigserial, ident text, body text, at {COLUMN})"
+        )
     threading.Thread(target=work, daemon=True).start()
     Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()

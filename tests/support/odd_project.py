@@ -7,16 +7,16 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("odd_dispatcher.py")
 
 EXPERIMENT = """
-from lossmeter.experiment import Experiment, Variant, steady
+from lossmeter.experiment import Experiment, PlannedFault, Trigger, Variant, steady
 from lossmeter.model import Predicted
 
 EXPERIMENT = Experiment(
     name="short",
     hypothesis="Nothing is lost.",
-    variants=(Variant("", steady(50, 1.0), ()),),
+    variants=(Variant("", steady(50, LASTS_S), FAULTS),),
     targets=("channel",),
     predict=lambda seen: Predicted(lost=0, duplicated_max=0, basis="none"),
-    bounds={"max_lost": 0, "max_duplicated": 0},
+    bounds=BOUNDS,
 )
 """
 
@@ -52,11 +52,33 @@ from jobs
 '''
 """
 
+NOTHING = """
+LASTS_S, FAULTS, BOUNDS = 1.0, (), {"max_lost": 0, "max_duplicated": 0}
+"""
+# What is held is lost, and service must be back within the bound.
+KILL = """
+LASTS_S, FAULTS = 3.0, (PlannedFault("sigkill", Trigger(at_s=1.0)),)
+BOUNDS = {"max_lost": 150, "max_duplicated": 1, "recovery_s_max": 30}
+"""
 
-def run_short(folder: Path, state: str = "", more: str = "") -> tuple[str, ...]:
-    """Write both files and return the arguments that run one with the other."""
-    (folder / "short.py").write_text(EXPERIMENT, encoding="utf-8")
-    target = TARGET.replace("SOURCE", str(SOURCE)).replace("KIND", state) + more
+
+def run_short(
+    folder: Path, state: str = "", more: str = "", *, settings: str = "", kill: bool = False
+) -> tuple[str, ...]:
+    """Write both files and return the arguments that run one with the other.
+
+    Args:
+        folder: for the files.
+        state: how the target answers of its state; empty: as is right.
+        more: the end of the target's file.
+        settings: lines of ``[start.environment]``.
+        kill: the target is killed in mid-load, and its recovery bounded.
+    """
+    imports, _, rest = EXPERIMENT.partition("\nEXPERIMENT = ")
+    experiment = f"{imports}{KILL if kill else NOTHING}\nEXPERIMENT = {rest}"
+    (folder / "short.py").write_text(experiment, encoding="utf-8")
+    target = TARGET.replace("SOURCE", str(SOURCE)) + more
+    target = target.replace('STATE = "KIND"', f'STATE = "{state}"\n{settings}')
     (folder / "odd.toml").write_text(target, encoding="utf-8")
     return (
         *("run", str(folder / "short.py"), "--target", str(folder / "odd.toml")),

@@ -17,6 +17,8 @@ from lossmeter.model import Counts, Predicted, Verdict
 from lossmeter.plan.budget import PREDICTED, Budget, load_budgets
 from lossmeter.plan.catalogue import Catalogue, Cell, cells
 from lossmeter.record.result import exit_code
+from lossmeter.studies import board, reported
+from lossmeter.studies.standing import LOSSY
 from tests.support.judged_runs import a_result
 
 SENT = Counts(sent=100, acked=100, delivered=100)
@@ -194,9 +196,23 @@ def _observed(cell: Cell) -> Iterator[Observed]:
 def _shipped() -> list[Cell]:
     catalogue = Catalogue.here()
     named = [catalogue.experiment(name) for name in catalogue.experiment_names()]
-    # No fault strikes there, and nothing is lost; to simulate them takes minutes.
-    faulty = [each for each in named if each.name != "rates"]
-    return [cell for each in faulty for cell in cells(catalogue, each, [], [])]
+    found = [cell for each in named for cell in cells(catalogue, each, [], [])]
+    # What those may cost is what is promised; of most no model says anything. What the lossy
+    # control loses is planted.
+    planned = [*board.plan_of(catalogue).entries, *reported.plan_of(catalogue).entries]
+    return found + [e.cell for e in planned if e.column != LOSSY and _is_predicted(e.cell)]
+
+
+def _is_predicted(cell: Cell) -> bool:
+    return any(cell.experiment.predict(seen).lost is not None for seen in _observed(cell))
+
+
+def _recovery_s(cell: Cell, seen: Observed, predicted: Predicted) -> float | None:
+    """Return the longest that service is away by what is predicted; None without a fault."""
+    if not cell.variant.faults:
+        return None
+    outages = [f.value + f.tolerance for f in predicted.figures if f.name == "outage_s"]
+    return max((seen.held_s or 0) + (seen.start_s or 0), *outages, 0)
 
 
 @pytest.mark.parametrize("cell", _shipped(), ids=lambda cell: f"{cell.name}-{cell.target.name}")
@@ -205,6 +221,8 @@ def test_a_shipped_bound_allows_what_is_predicted_with_its_tolerance(cell: Cell)
     assert budget is not None
     for seen in _observed(cell):
         predicted = cell.experiment.predict(seen)
+        recovery_s = _recovery_s(cell, seen, predicted)
+        findings = Findings(predicted=predicted, recovery_s=recovery_s)
         counts = Counts(sent=10**6, acked=10**6, delivered=10**6)
         most = {
             "lost": (predicted.lost or 0) + predicted.lost_tolerance,
@@ -212,12 +230,12 @@ def test_a_shipped_bound_allows_what_is_predicted_with_its_tolerance(cell: Cell)
             **{f.name: math.floor(f.value + f.tolerance) for f in predicted.figures},
         }
         shown = {name: n for name, n in most.items() if f"max_{name}" in Budget.model_fields}
-        judgement = judge(replace(counts, **shown), budget, Findings(predicted=predicted))
+        judgement = judge(replace(counts, **shown), budget, findings)
         above = [reason for reason in judgement.breaches if "is above the budget" in reason]
         assert not above, (predicted, budget)
         one_more = replace(counts, lost=most["lost"] + 1)
         if budget.max_lost == PREDICTED and predicted.lost is not None:
-            judgement = judge(one_more, budget, Findings(predicted=predicted))
+            judgement = judge(one_more, budget, findings)
             assert any(reason.startswith("lost") for reason in judgement.breaches)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,7 @@ from lossmeter.plan.contradictions import check_contradictions, longest
 from lossmeter.plugins import load
 from lossmeter.run.admission import check
 from lossmeter.world import runtimes
+from tests.support.typed import typed
 
 SETTINGS: dict[str, str | int | float] = {"workers": 5, "handler_time_s": 0.05, "capacity": 1000}
 NINE_S = steady(200, 9)
@@ -126,11 +129,30 @@ def test_a_queue_of_another_length_is_refused_before_anything_starts() -> None:
     own = Catalogue.here().target("channel").behaviour.model_copy(update={"capacity": 500})
     why = check(_watching(1000, behaviour=own, settings={"workers": "WORKERS"}), local)
     assert why is not None
-    assert "holds 500 events, and asked waits for exactly 1000; map capacity" in why
+    assert "holds 500 events, and asked waits for exactly 1,000; map capacity" in why
     http = Catalogue.here().target("channel").http.model_copy(update={"state": None})
     why = check(_watching(1000, http=http), local)
     assert why is not None
     assert "does not report its queue length" in why
+
+
+def test_the_shipped_queue_full_says_so_before_anything_is_started(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The target's own capacity is another, and the experiment cannot set it."""
+    channel = (project / "targets" / "channel.toml").read_text("utf-8")
+    fixed = re.sub(r'(?m)^capacity = ".*\n', "", channel).replace(
+        "capacity = 1000", "capacity = 500"
+    )
+    smaller = project / "targets" / "smaller.toml"
+    smaller.write_text(fixed.replace('name = "channel"', 'name = "smaller"'))
+    done = typed(capsys, "run", "queue-full", "--target", "smaller", "--runtime", "local")
+    assert done.code == 5, done.err
+    said = " ".join((done.out + done.err).split())
+    assert "the queue of target smaller holds 500 events, and queue-full waits for exactly" in said
+    assert "1,000; map capacity under [settings]" in said
+    assert "Traceback" not in said
+    assert not (project / "results").exists()
 
 
 def test_a_later_fault_may_find_a_queue_that_the_first_one_made() -> None:

@@ -250,7 +250,7 @@ HOUR = 3600 * SECOND
             "30 of 40 rows dated before the event",
         ),
         ({7: UNDATED}, "1 of 40 rows without a time, or with an infinite one"),
-        ({7: HOUR}, "1 of 40 rows dated after the collection, by up to 3567.000 s"),
+        ({7: HOUR}, "1 of 40 rows dated after the collection, by up to 3,567.000 s"),
         ({7: -(2**62)}, "1 of 40 rows dated before the event was sent"),
         ({7: 2**62}, "1 of 40 rows dated after the collection"),
         ({7: -11_000_000}, "1 of 40 rows dated before the event was sent, by up to 0.011 s"),

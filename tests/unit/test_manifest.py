@@ -12,16 +12,22 @@ import numpy as np
 import pytest
 
 from lossmeter.errors import AlteredError
+from lossmeter.judge.again import judge_in_force
 from lossmeter.judge.verdict import judge_run, judging, measured
 from lossmeter.load.journal import JournalWriter
 from lossmeter.model import Status
 from lossmeter.plan.budget import Budget
+from lossmeter.plan.catalogue import Catalogue
 from lossmeter.record.arrays import PAIR, ROW
 from lossmeter.record.collected import Collected
 from lossmeter.record.facts import Facts
+from lossmeter.record.index import Filter, History
 from lossmeter.record.manifest import genuine
+from lossmeter.record.runs import RecordedRun, read_run
+from lossmeter.report.serve import Pages
 from tests.support.judged_runs import EVENTS, SECOND
 from tests.support.odd_project import EXPERIMENT
+from tests.support.pages import Seen
 from tests.support.recorded_runs import plain_budgets, record
 from tests.support.resealed import unsealed
 from tests.support.sealed_runs import sealed
@@ -138,12 +144,61 @@ def test_what_was_altered_is_an_error_for_all_that_read(
         assert "Traceback" not in done.err
     done = typed(capsys, "history")
     assert f"({'local'}) error: {said}{named}" in " ".join(done.out.split())
-    for command in (("compare", NAME), ("results", NAME)):
+    base = str(folder.parent)
+    for command in (("compare", NAME), ("results", NAME), ("explain", NAME), ("changes", base)):
         done = typed(capsys, *command)
         assert done.code == 3, command
         assert f"error: {NAME}: {said}{named}" in done.err
     with pytest.raises(AlteredError):
         measured(folder, "lost")
+
+
+@pytest.mark.parametrize(("alter", "named"), ALTERED[:4])
+def test_pages_that_are_served_say_what_was_altered(
+    project: Path, alter: Callable[[Path], None], named: str
+) -> None:
+    folder = sealed(project, NAME, lost=3)
+    judge = judge_in_force(Catalogue.here())
+    pages = Pages(History(project / "history.sqlite", folder.parent, judge, judge.budgets))
+    run = read_run(folder)
+    assert isinstance(run, RecordedRun)
+    said = f"altered since it was recorded: {named}"
+    assert "lost 3 is above the budget of 0" in Seen(pages.run(run)).text
+    assert said not in Seen(pages.index(Filter())).text
+    alter(folder)
+    altered = read_run(folder)
+    assert isinstance(altered, RecordedRun)
+    for text in (Seen(pages.run(altered)).text, Seen(pages.index(Filter())).text):
+        assert said in text
+        assert "above the budget" not in text
+
+
+def test_no_worked_number_rests_on_a_run_that_was_altered(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = sealed(project, NAME, experiment="crash-full", lost=3)
+    asked = ("worked-numbers", "--recorded", "--runtime", "local")
+    page = project / "results" / "worked-numbers.json"
+    budgets = project / "experiments" / "budgets.toml"
+    budgets.write_text(f"{budgets.read_text()}\n[crash.full.default]\nmax_lost = 9\n")
+
+    def shown() -> tuple[int, int, list[float]]:
+        done = typed(capsys, *asked)
+        number, *_ = json.loads(page.read_text())["numbers"]
+        return done.code, number["made"], number["measured"]
+
+    assert shown() == (1, 1, [3.0])
+    _rows_of_another_run(folder)
+    assert shown() == (7, 1, [])
+
+
+def test_a_report_says_that_another_budget_is_in_force(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sealed(project, NAME, lost=3, budget=Budget(max_lost=5))
+    done = typed(capsys, "report", NAME)
+    assert done.code == 1
+    assert "judged by max_lost = 0, as in force; recorded: max_lost = 5" in done.err
 
 
 def test_a_report_of_an_altered_run_keeps_the_digest_that_shows_it(

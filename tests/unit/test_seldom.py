@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -18,6 +21,9 @@ from lossmeter.record.result import Result
 from lossmeter.report import words
 from lossmeter.report._layout import Grid
 from lossmeter.report._templates import render
+from lossmeter.report.board import board_html, board_markdown
+from lossmeter.report.board_view import board_view
+from lossmeter.report.changes_markdown import changes_markdown
 from lossmeter.report.dense import Layout, remedies_grid
 from lossmeter.report.durability import durability_table
 from lossmeter.report.github import step_summary
@@ -25,6 +31,8 @@ from lossmeter.report.history import history_table
 from lossmeter.report.junit import junit_xml
 from lossmeter.report.matrix import cells_frame, runs_frame
 from lossmeter.report.matrix_table import matrix_table
+from lossmeter.report.matrix_view import matrix_page
+from lossmeter.report.page import run_page
 from lossmeter.report.predicted_markdown import predicted_table
 from lossmeter.report.recorded import JudgedRun
 from lossmeter.report.repeats import repeats_table
@@ -32,11 +40,16 @@ from lossmeter.report.runs_view import runs_view
 from lossmeter.report.saved import Environment
 from lossmeter.report.search import search_table
 from lossmeter.report.table import result_table
+from lossmeter.studies.board import plan_of
 from lossmeter.studies.durability import Ran, measure, rows, trials
 from lossmeter.studies.found import Report, findings
 from lossmeter.studies.repeats import summarise
+from lossmeter.studies.standing import CONTROL, LOSSY, State
 from lossmeter.world.runtimes.local import LocalRuntime
+from tests.support.boards import ABOUT, kept
 from tests.support.judged_runs import a_result
+from tests.support.pages import Seen
+from tests.support.run_folders import Written
 
 WIDTHS = (60, 80, 120, 200)
 # 4,321 were left, of 9,000.
@@ -102,6 +115,30 @@ def searched(result: Result) -> str:
     return "\n".join(findings(report, Catalogue.here().target("redis").behaviour))
 
 
+def changed(result: Result) -> str:
+    now, before = (runs_frame([recorded(each)] * 5) for each in (result, run({})))
+    return changes_markdown(cells_frame(now, before))
+
+
+def sheet(result: Result) -> str:
+    return cells_frame(runs_frame([recorded(result)])).to_csv(index=False)
+
+
+def page(result: Result) -> str:
+    with tempfile.TemporaryDirectory() as folder:
+        written = Written(Path(folder) / "run", events=40).save()
+        return Seen(run_page(written, result.model_copy(update={"run_id": "run"}))).text
+
+
+def board(result: Result) -> tuple[str, str]:
+    """Return the pages of a board that has one run."""
+    plan, state = plan_of(Catalogue.here()), State()
+    entry = next(each for each in plan.entries if each.column not in {CONTROL, LOSSY})
+    state.add(kept(entry, result.counts))
+    view = board_view(plan, state, ABOUT)
+    return board_markdown(view), re.sub(r"<[^>]*>", " ", board_html(view))
+
+
 TABLES: Mapping[str, Callable[[Result], RenderableType]] = {
     "run": lambda result: result_table([result]),
     "history": lambda result: history_table([trend(result)]),
@@ -114,6 +151,14 @@ TABLES: Mapping[str, Callable[[Result], RenderableType]] = {
     "remedies": mended,
     "durability": durable,
     "search": searched,
+}
+
+
+# These have more to say of every run than what it has.
+WHOLE: Mapping[str, Callable[[Result], str]] = {
+    "page of a run": page,
+    "page of a matrix": lambda result: Seen(matrix_page([recorded(result)])).text,
+    "comment on changes": changed,
 }
 
 
@@ -141,3 +186,32 @@ def test_what_was_not_delivered_is_in_every_table(table: str, name: str, width: 
 def test_what_no_run_has_is_no_column(table: str) -> None:
     text = drawn(TABLES[table](run({})), 200)
     assert not re.search(r"dead.lettered|pending|stranded", text), text
+
+
+def says(text: str, figure: str) -> bool:
+    return re.search(rf"(?<![\w,.]){figure}(?![\w]|[,.]\d)", text) is not None
+
+
+@pytest.mark.parametrize("name", HELD)
+@pytest.mark.parametrize("shown", WHOLE)
+def test_what_was_not_delivered_is_on_every_page(shown: str, name: str) -> None:
+    text = WHOLE[shown](run({name: LEFT}))
+    assert says(text, f"{LEFT:,}"), text
+    assert words.measure_name(name) in text, text
+    assert "…" not in text
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_what_was_not_delivered_is_in_the_sheet_of_a_matrix(name: str) -> None:
+    (row,) = csv.DictReader(io.StringIO(sheet(run({name: LEFT}))))
+    assert float(row[name]) == float(row[f"{name}_max"]) == LEFT
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    list(zip(HELD, ("dead-lettered", "queued or in hand", "stranded"), strict=True)),
+)
+def test_the_board_says_what_is_held_and_where(name: str, where: str) -> None:
+    for text in board(run({name: LEFT})):
+        assert says(text, f"held {LEFT:,}"), text
+        assert re.search(rf"{LEFT:,}\s[\w\s]*{where}", text), text

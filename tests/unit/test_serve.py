@@ -72,6 +72,8 @@ def test_the_index_and_the_pages_of_runs(served: Served) -> None:
     status, text = served.ask(f"/runs/{NAME}")
     assert status == 200
     assert "lost 3 is above the budget of 0" in text
+    assert '<a href="/">All runs</a>' in text
+    assert '<a href="/">All runs</a>' in served.ask("/runs/no-such-run")[1]
     status, text = served.ask("/?target=channel")
     assert status == 200
     assert "20260102T000000Z-crash-1" not in text

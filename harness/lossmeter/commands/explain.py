@@ -22,6 +22,7 @@ def command(
     from lossmeter.plan.catalogue import Catalogue
     from lossmeter.record.runs import RecordedRun, named, newest, run_folder
     from lossmeter.report.explanation import explained
+    from lossmeter.report.recorded import judged_runs
 
     catalogue = Catalogue.here()
     folder = run_folder(catalogue.runs, run or newest(catalogue.runs))
@@ -29,9 +30,10 @@ def command(
     if not isinstance(found, RecordedRun):
         raise UsageError(lack(found).reason)
     judge = judge_in_force(catalogue)
-    result = judge(found)
+    # Of a run that was altered nothing is told.
+    (judged,) = judged_runs([folder], judge)
     alike, _ = matching(catalogue.runs, Wanted(runtime=found.facts.runtime))
     asked = [each for each in alike if each.facts.experiment == found.facts.experiment]
     others = [judge(each) for each in newest_of_each(asked) if each.folder != found.folder]
-    for text in explained(result, found.facts, others):
+    for text in explained(judged.result, found.facts, others):
         OUT.print(text, highlight=False, markup=False)

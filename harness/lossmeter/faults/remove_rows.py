@@ -44,11 +44,11 @@ class RemoveRows(Fault[Some]):
         removed = store.remove_persisted(chosen)
         left = len(set(chosen) & set(store.persisted_ids()))
         return [
-            now("remove-command", f"it removed {count} events", removed.said, removed.done),
+            now("remove-command", f"it removed {count:,} events", removed.said, removed.done),
             now(
                 "store",
-                f"of {count} events that it held, it holds none",
-                f"{left} of {count} are there",
+                f"of {count:,} events that it held, it holds none",
+                f"{left:,} of {count:,} are there",
                 left == 0,
             ),
         ]
@@ -58,8 +58,8 @@ class RemoveRows(Fault[Some]):
         while len(found := store.persisted_ids()) < self.asked.count:
             if time.monotonic() >= deadline:
                 raise FaultError(
-                    f"remove-rows: {len(found)} events were persisted within {_WITHIN_S:g} s, and "
-                    f"{self.asked.count} are to be removed"
+                    f"remove-rows: {len(found):,} events were persisted within {_WITHIN_S:g} s, "
+                    f"and {self.asked.count:,} are to be removed"
                 )
             time.sleep(_AGAIN_S)
         return found

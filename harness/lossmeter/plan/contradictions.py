@@ -78,15 +78,15 @@ def unsuited(cell: Cell) -> Refusal | None:
             return Refusal(
                 "no queue length",
                 f"target {target.name} does not report its queue length, and {cell.name} waits "
-                f"for {length} of its events; name its state under [http], or say in [queue] how "
-                "it is read",
+                f"for {int(length):,} of its events; name its state under [http], or say in "
+                "[queue] how it is read",
             )
         if capacity is not None and capacity != length:
             return Refusal(
                 "fixed queue",
                 f"the queue of target {target.name} holds {plural(int(capacity), 'event')}, and "
-                f"{cell.name} waits for exactly {length}; map capacity under [settings], so that "
-                "it can be set",
+                f"{cell.name} waits for exactly {int(length):,}; map capacity under [settings], so "
+                "that it can be set",
             )
     return None
 

@@ -153,7 +153,8 @@ def board_view(plan: BoardPlan, state: State, about: Mapping[str, str]) -> Board
     return BoardView(
         repeats=plural(plan.repeats, "run"),
         progress=(
-            f"{words.count(len(runs))} of {asked} runs are made, {unjudged} of them were not judged"
+            f"{words.count(len(runs))} of {asked} runs are made, "
+            f"{words.count(unjudged)} of them were not judged"
         ),
         experiments=tuple(hypotheses.items()),
         rows=tuple(_row(entry, plan, made, entries) for entry in entries.values()),
@@ -166,13 +167,13 @@ def board_view(plan: BoardPlan, state: State, about: Mapping[str, str]) -> Board
 
 def in_words(counts: Counts, late_by_s: float | None) -> str:
     """Return what a run cost, e.g. ``lost 25, twice 3``; ``0`` for nothing."""
-    late = f"late {counts.late}" + (f" ({words.seconds(late_by_s)})" if late_by_s else "")
+    late = f"late {counts.late:,}" + (f" ({words.seconds(late_by_s)})" if late_by_s else "")
     parts = [
-        (counts.lost, f"lost {counts.lost}"),
-        (counts.held, f"held {counts.held}"),
-        (counts.duplicated, f"twice {counts.duplicated}"),
+        (counts.lost, f"lost {counts.lost:,}"),
+        (counts.held, f"held {counts.held:,}"),
+        (counts.duplicated, f"twice {counts.duplicated:,}"),
         (counts.late, late),
-        (counts.unresolved, f"unknown {counts.unresolved}"),
+        (counts.unresolved, f"unknown {counts.unresolved:,}"),
     ]
     return ", ".join(text for number, text in parts if number) or "0"
 
@@ -230,7 +231,7 @@ def _cost(runs: Sequence[Made]) -> str:
     text = in_words(found.counts, found.late_by_s)
     if all(run.survived for run in runs):
         text += ", lived"
-    return text if found.planted is None else f"{text} of {found.planted}"
+    return text if found.planted is None else f"{text} of {found.planted:,}"
 
 
 def _broken(runs: Sequence[Made]) -> bool:
@@ -254,13 +255,13 @@ def _loss(run: Made, entry: BoardEntry, mending: BoardEntry | None, made: Cells)
 
 def stage_of(run: Made) -> str:
     """Return where a run's events were lost, by time against the fault, or are still held."""
-    parts = [f"{number} {text}" for text, number in run.lost_when.items()]
+    parts = [f"{number:,} {text}" for text, number in run.lost_when.items()]
     kept = (
         (run.counts.dead_lettered, "dead-lettered"),
         (run.counts.pending, "still queued or in hand"),
         (run.counts.stranded, "stranded without an owner"),
     )
-    parts += [f"{number} {text}" for number, text in kept if number]
+    parts += [f"{number:,} {text}" for number, text in kept if number]
     return ", ".join(parts) or "the run does not show when"
 
 

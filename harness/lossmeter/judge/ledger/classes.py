@@ -48,7 +48,7 @@ class Dating:
         parts = [f"{number:,} of {of} {what}" for number, what in wrong if number]
         if self.off_ns:
             parts[-1] += (
-                f", by up to {self.off_ns / 1e9:.3f} s (by another clock, or in another time "
+                f", by up to {self.off_ns / 1e9:,.3f} s (by another clock, or in another time "
                 "zone: a time without a zone is read as UTC)"
             )
         return " and ".join(parts)

@@ -75,7 +75,7 @@ def removed_rows(seen: Observed) -> Predicted:
     """Expect to lose the events that are taken out of the store, and no others."""
     count = int(seen.parameters["count"])
     return Predicted(
-        lost=count, duplicated_max=0, basis=f"{count} events are taken out of the store"
+        lost=count, duplicated_max=0, basis=f"{count:,} events are taken out of the store"
     )
 
 
