@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lossmeter.errors import ExitCode
-from tests.support.odd_project import run_short
+from tests.support.odd_project import experiment, run_short
 from tests.support.program import COMMAND, left_behind, loading, until
 
 pytestmark = pytest.mark.skipif(shutil.which("setsid") is None, reason="there is no setsid")
@@ -36,8 +36,7 @@ def test_a_closed_terminal_ends_the_run_in_it_and_leaves_nothing(
 ) -> None:
     shown, inside = terminal
     ask = run_short(project)
-    experiment = project / "short.py"
-    experiment.write_text(experiment.read_text().replace("steady(50, 1.0)", "steady(50, 30.0)"))
+    (project / "short.py").write_text(experiment(lasts_s=30.0))
     # It leads a session whose terminal this is, as what a shell was replaced by does.
     running = subprocess.Popen(
         ["setsid", "--ctty", *COMMAND, *ask], stdin=inside, stdout=inside, stderr=inside

@@ -13,7 +13,7 @@ from lossmeter.world.service import Slot
 from lossmeter.world.services._toxiproxy_build import SECRET_FILE_VARIABLE
 from lossmeter.world.services._toxiproxy_control import Proxies
 from lossmeter.world.site import Toxic
-from tests.support.odd_project import run_short
+from tests.support.odd_project import experiment, run_short
 from tests.support.program import Running, loading, until
 
 
@@ -36,8 +36,7 @@ def test_a_toxic_that_a_stranger_adds_makes_the_run_inconclusive(
     project: Path, background: Callable[..., Running], *, taken_back: bool, said: str
 ) -> None:
     ask = run_short(project)
-    experiment = project / "short.py"
-    experiment.write_text(experiment.read_text().replace("steady(50, 1.0)", "steady(50, 6.0)"))
+    (project / "short.py").write_text(experiment(lasts_s=6.0))
     running = background(*ask, "--json", "-")
     until(lambda: loading(project / "results" / "runs"))
     stranger = _stranger(running)

@@ -13,7 +13,7 @@ from lossmeter.judge.verdict import judge_run
 from lossmeter.record.facts import Facts
 from lossmeter.record.journals import read_journals
 from lossmeter.world.runtimes._disks import unavailable
-from tests.support.odd_project import EXPERIMENT
+from tests.support.odd_project import experiment
 from tests.support.program import Running, left_behind, until
 
 RATE_PER_S, HOLD_S, EVENTS = 200, 6, 1200
@@ -52,7 +52,7 @@ def sends(folder: Path, events: int) -> bool:
 def test_a_disk_that_fills_under_the_load_costs_that_run_alone(
     project: Path, disk: Path, background: Callable[..., Running]
 ) -> None:
-    text = EXPERIMENT.replace("steady(50, 1.0)", f"steady({RATE_PER_S}, {HOLD_S})")
+    text = experiment(rate=RATE_PER_S, lasts_s=HOLD_S)
     (project / "short.py").write_text(text)
     targets = ("--target", "channel", "--target", "channel-retry")
     running = background("run", "short.py", *targets, "--runtime", "local")

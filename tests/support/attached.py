@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.support.odd_project import EXPERIMENT
+from tests.support.odd_project import experiment
 
 Answer = tuple[int, bytes, dict[str, str]]
 RIGHT: Answer = (200, b'{"queue_length": 0, "in_flight": 0}', {})
@@ -104,7 +104,7 @@ def run_attached(folder: Path, port: int, persisted: str, seconds: float = 1.0) 
         persisted: the table of the target file.
         seconds: how long the load lasts, at 50 events a second.
     """
-    text = EXPERIMENT.replace("steady(50, 1.0)", f"steady(50, {seconds})")
+    text = experiment(lasts_s=seconds)
     (folder / "short.py").write_text(text, encoding="utf-8")
     target = TARGET.format(port=port) + persisted
     (folder / "attached.toml").write_text(target, encoding="utf-8")

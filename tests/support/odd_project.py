@@ -62,6 +62,15 @@ BOUNDS = {"max_lost": 150, "max_duplicated": 1, "recovery_s_max": 30}
 """
 
 
+def experiment(*, kill: bool = False, rate: float = 50, lasts_s: float | None = None) -> str:
+    """Return the file of the experiment; it lasts a second, or three where it kills."""
+    imports, _, rest = EXPERIMENT.partition("\nEXPERIMENT = ")
+    if lasts_s is not None:
+        rest = rest.replace("LASTS_S", str(lasts_s))
+    rest = rest.replace("steady(50,", f"steady({rate},")
+    return f"{imports}{KILL if kill else NOTHING}\nEXPERIMENT = {rest}"
+
+
 def run_short(
     folder: Path, state: str = "", more: str = "", *, settings: str = "", kill: bool = False
 ) -> tuple[str, ...]:
@@ -74,9 +83,7 @@ def run_short(
         settings: lines of ``[start.environment]``.
         kill: the target is killed in mid-load, and its recovery bounded.
     """
-    imports, _, rest = EXPERIMENT.partition("\nEXPERIMENT = ")
-    experiment = f"{imports}{KILL if kill else NOTHING}\nEXPERIMENT = {rest}"
-    (folder / "short.py").write_text(experiment, encoding="utf-8")
+    (folder / "short.py").write_text(experiment(kill=kill), encoding="utf-8")
     target = TARGET.replace("SOURCE", str(SOURCE)) + more
     target = target.replace('STATE = "KIND"', f'STATE = "{state}"\n{settings}')
     (folder / "odd.toml").write_text(target, encoding="utf-8")

@@ -26,7 +26,7 @@ from lossmeter.record.manifest import genuine
 from lossmeter.record.runs import RecordedRun, read_run
 from lossmeter.report.serve import Pages
 from tests.support.judged_runs import EVENTS, SECOND
-from tests.support.odd_project import EXPERIMENT
+from tests.support.odd_project import experiment
 from tests.support.pages import Seen
 from tests.support.recorded_runs import plain_budgets, record
 from tests.support.resealed import unsealed
@@ -292,7 +292,7 @@ def test_budgets_are_found_for_an_experiment_that_is_named_by_its_file(
 ) -> None:
     elsewhere = project / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "short.py").write_text(EXPERIMENT)
+    (elsewhere / "short.py").write_text(experiment())
     record(project, NAME, experiment="short", budget=None)
     (project / "b.toml").write_text("[short.channel]\nmax_lost = 0\n")
     ask = ("gate", "--experiment", str(elsewhere / "short.py"))
