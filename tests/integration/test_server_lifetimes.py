@@ -114,7 +114,9 @@ def check_for(site: RunningSite, seconds: float) -> None:
 def test_a_broker_that_something_else_restarts_is_named(runtime: Runtime, tmp_path: Path) -> None:
     """It serves again at its address when it is looked at, and what it held may be gone."""
     target = Catalogue.here().target("kafka")
-    sentence = r"kafka (began a new lifetime|ended with exit code -9) in mid-run, which no fault"
+    sentence = (
+        r"kafka (began a new lifetime|ended with exit code (-9|137)) in mid-run, which no fault"
+    )
     site = up_on(runtime, tmp_path, target)
     # At the end of the run at the latest.
     with pytest.raises(ServiceError, match=sentence), site as up, restarted(up.site, "kafka"):
