@@ -247,9 +247,8 @@ def test_a_server_that_is_away_says_nothing(table: dict[str, Any]) -> None:
     ],
 )
 def test_an_address_that_cannot_be_is_told(table: dict[str, Any]) -> None:
-    length = opened(table)
     with pytest.raises(UsageError, match="queue"):
-        length()
+        opened(table)()
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:x/", "http://127.0.0.1:99999/", "http://[/"])
