@@ -9,7 +9,7 @@ import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 
 OUT = SafeConsole()
 ERR = SafeConsole(stderr=True)
+
+
+def run_folders(text: str) -> Any:
+    """Return the argument that names folders of runs, with its help.
+
+    The parser does not ask whether they can be read: it would refuse the whole command for one.
+    """
+    return typer.Argument(readable=False, metavar="RUN...", help=text)
+
 
 Targets = Annotated[
     list[str] | None,

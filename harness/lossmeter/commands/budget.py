@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossmeter.commands._shared import OUT, RuntimeName, say
+from lossmeter.commands._shared import OUT, RuntimeName, run_folders, say
 from lossmeter.errors import ExitCode, HarnessError
 from lossmeter.record.files import write_text
 
@@ -31,9 +31,7 @@ def _budget() -> None:
 def ratchet(
     run: Annotated[
         list[Path] | None,
-        typer.Argument(
-            readable=False, metavar="RUN...", help="Folders under results/runs; default: all."
-        ),
+        run_folders("Folders under results/runs; default: all."),
     ] = None,
     margin: Annotated[
         float,

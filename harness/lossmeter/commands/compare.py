@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lossmeter.commands._shared import OUT, check_writable, say, say_notes
+from lossmeter.commands._shared import OUT, check_writable, run_folders, say, say_notes
 from lossmeter.errors import UsageError
 from lossmeter.record.files import why, write_bytes
 
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 def command(
     runs: Annotated[
         list[Path],
-        typer.Argument(
-            readable=False, metavar="RUN...", help="Folders under results/runs, repeats included."
-        ),
+        run_folders("Folders under results/runs, repeats included."),
     ],
     baseline: Annotated[
         list[Path] | None,

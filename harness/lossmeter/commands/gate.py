@@ -16,6 +16,7 @@ from lossmeter.commands._shared import (
     Variants,
     check_json,
     on_stdout,
+    run_folders,
     say_notes,
     show,
 )
@@ -30,10 +31,8 @@ if TYPE_CHECKING:
 def command(
     run: Annotated[
         list[Path] | None,
-        typer.Argument(
-            readable=False,
-            metavar="RUN...",
-            help="Folders under results/runs; default: the newest of each experiment and target.",
+        run_folders(
+            "Folders under results/runs; default: the newest of each experiment and target."
         ),
     ] = None,
     experiment: Annotated[

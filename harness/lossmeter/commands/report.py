@@ -13,6 +13,7 @@ from lossmeter.commands._shared import (
     JsonFile,
     check_json,
     on_stdout,
+    run_folders,
     say,
     say_notes,
     show,
@@ -32,11 +33,7 @@ MATRIX = "matrix.html"
 def command(
     run: Annotated[
         list[Path] | None,
-        typer.Argument(
-            readable=False,
-            metavar="RUN...",
-            help="Folders under results/runs; default: the newest.",
-        ),
+        run_folders("Folders under results/runs; default: the newest."),
     ] = None,
     page: Annotated[
         bool, typer.Option("--page/--no-page", help="Write report.html into each run's folder.")

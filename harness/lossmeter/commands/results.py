@@ -18,6 +18,7 @@ from lossmeter.commands._shared import (
     RunsOn,
     Targets,
     make_folder,
+    run_folders,
     runtime_named,
     say,
     say_notes,
@@ -44,11 +45,7 @@ PAGE, FILES = "README.md", ("matrix.csv", "matrix.parquet", "matrix.html")
 def command(
     run: Annotated[
         list[Path] | None,
-        typer.Argument(
-            readable=False,
-            metavar="RUN...",
-            help="Folders of runs to take; without any, the runs are made.",
-        ),
+        run_folders("Folders of runs to take; without any, the runs are made."),
     ] = None,
     experiment: Annotated[
         list[str] | None,
