@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +17,7 @@ from tests.support.odd_project import experiment
 from tests.support.program import Running, left_behind, until
 
 RATE_PER_S, HOLD_S, EVENTS = 200, 6, 1200
+PIECE = 64 * 1024
 
 
 @pytest.fixture
@@ -29,18 +30,20 @@ def disk(project: Path) -> Iterator[Path]:
     try:
         yield runs
     finally:
-        subprocess.run(["umount", runs], check=True)
+        # Lazily, since after a failure a run may still be ending there.
+        subprocess.run(["umount", "--lazy", runs], check=True)
 
 
 def fill(disk: Path) -> Path:
-    """Take all room that is left on a disk."""
+    """Take all room that is left on a disk, while a run is written to it."""
     ballast = disk / "ballast"
-    free = os.statvfs(disk)
-    fd = os.open(ballast, os.O_WRONLY | os.O_CREAT)
-    try:
-        os.posix_fallocate(fd, 0, free.f_bavail * free.f_bsize)
-    finally:
-        os.close(fd)
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            # What statvfs counts as free need not be so any more when it is asked for at once.
+            while True:
+                file.write(bytes(PIECE))
+        except OSError as error:
+            assert error.errno == errno.ENOSPC, error  # noqa: PT017 - of many writes the last
     return ballast
 
 
