@@ -185,8 +185,9 @@ $(LOCKED): requirements.lock bootstrap.lock
 		{ echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 4; }
 	@echo "virtual environment: $$($(PYTHON) --version), $$(grep -c == requirements.lock) packages with checked hashes" >&2
 	@rm -rf .venv && $(PYTHON) $(ISOLATED) $(PYTHON) -P -s -m venv .venv
-	@$(BIN)/python $(ISOLATED) $(BIN)/python -P -s -m pip install --quiet --require-hashes -r bootstrap.lock
+	@$(BIN)/python $(ISOLATED) $(BIN)/python -P -s -m pip install --require-hashes -r bootstrap.lock >&2
 	@# uv takes a fifth of pip's time, and asks the index that pip is configured for.
 	@$(BIN)/python $(ISOLATED) $(BIN)/uv pip install --python $(BIN)/python --system-certs --require-hashes \
-		-r requirements.lock 2>&1 | grep -v '^ +' >&2
+		-r requirements.lock 2>&1 | \
+		PYTHONPATH=harness $(BIN)/python -P -s -m lossmeter.world.install.announced packages
 	@touch $(LOCKED)

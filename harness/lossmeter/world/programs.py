@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +119,65 @@ def run(  # noqa: PLR0913 - what a program is run with
     except subprocess.TimeoutExpired:
         return Ended(called, within_s, None)
     return Ended(called, within_s, done.returncode, done.stdout, done.stderr)
+
+
+def run_heard(  # noqa: PLR0913 - what a program is run with
+    argv: Sequence[str],
+    within_s: float,
+    hear: Callable[[str], None],
+    *,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    name: str = "",
+) -> Ended:
+    """Run a program as ``run`` does, and pass on each line that it writes when it comes.
+
+    Returns:
+        How it ended; ``out`` has both of its streams.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    process = subprocess.Popen(
+        argv,
+        env=_given(environment),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    )
+    said: list[str] = []
+    late = _Late(process)
+    timer = threading.Timer(within_s, late.end)
+    timer.start()
+    with process:
+        try:
+            for line in process.stdout or ():
+                said.append(line)
+                hear(line)
+            process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            timer.cancel()
+    code = None if late.ended else process.returncode
+    return Ended(name or Path(argv[0]).name, within_s, code, "".join(said))
+
+
+@dataclass(slots=True)
+class _Late:
+    """Ends a program when its time is up, and knows that it did."""
+
+    process: subprocess.Popen[str]
+    ended: bool = False
+
+    def end(self) -> None:
+        self.ended = True
+        self.process.kill()
 
 
 def start(

