@@ -17,9 +17,11 @@ WITHIN ?=
 # Tests wait for servers most of the time: see tests/support/turns.py.
 WORKERS ?= 3
 
-# The caller's settings of Python and pip are for other programs: see isolation.py.
+# The caller's settings of Python and pip are for other programs: see isolation.py. One of them,
+# without which images are often built, would have every start compile Matplotlib anew.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONNOUSERSITE PYTHONOPTIMIZE \
-	PYTHONWARNINGS PYTHONINSPECT PYTHONDEVMODE PYTHONPLATLIBDIR PYTHONEXECUTABLE PYTHONBREAKPOINT
+	PYTHONWARNINGS PYTHONINSPECT PYTHONDEVMODE PYTHONPLATLIBDIR PYTHONEXECUTABLE PYTHONBREAKPOINT \
+	PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 ISOLATED := -P -s harness/lossmeter/world/isolation.py
