@@ -61,6 +61,8 @@ class Evidence:
 
 # The classes of acked events that are not delivered, and that somebody still keeps.
 HELD = ("dead_lettered", "pending", "stranded")
+# Of the CPUs that a run might use: what processes of others used, and what nobody did.
+OTHERS, IDLE = "others", "idle"
 
 
 @dataclass(frozen=True, slots=True)

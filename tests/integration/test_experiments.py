@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,15 @@ def test_the_proof_of_the_ledger_costs_little(
 ) -> None:
     timings_s = crash[target]["timings_s"]
     assert 0 < timings_s["self_proof"] <= 0.05 * timings_s["total"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_who_used_the_cpus_is_counted(crash: dict[str, dict[str, Any]], target: str) -> None:
+    cpus = crash[target]["load"]["cpus"]
+    servers = {"channel": set(), "kafka": {"kafka"}}.get(target, {"redis"})
+    assert set(cpus) == {"target", "load", "harness", "postgres", "others", "idle", *servers}
+    assert all(cpus[name] > 0 for name in ("target", "load", "harness", "postgres"))
+    assert sum(cpus.values()) == pytest.approx(len(os.sched_getaffinity(0)), rel=0.25)
 
 
 def test_a_channel_dies_with_what_is_queued_and_in_hand(crash: dict[str, dict[str, Any]]) -> None:

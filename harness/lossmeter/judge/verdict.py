@@ -215,6 +215,7 @@ def _conclude(facts: Facts, account: Account, proved: _Proved) -> Result:
         "load": LoadFigures(
             rate_asked_per_s=facts.rate_per_s,
             persisted_per_s=figures.persisted_per_s(account),
+            cpus=facts.cpus,
             **(asdict(load) if load else {}),
         ),
     }

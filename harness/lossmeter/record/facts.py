@@ -107,6 +107,8 @@ class Facts(BaseModel):
         pending_doubt: why what the broker was said to hold may not be what it held; or empty.
         at_once: how many runs there might be side by side, this one among them.
         again_for: the run that lacked CPU beside others, in whose place this one was made alone.
+        cpus: how many CPUs each part of the run used on average under the load, by its name, with
+            ``others`` and ``idle``; empty where processes are not to be told apart.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -148,6 +150,7 @@ class Facts(BaseModel):
     repeat: int = 0
     at_once: int = 1
     again_for: str = ""
+    cpus: dict[str, float] = {}
     doubts: list[str] = []
     problem: str | None = None
     interrupted: bool = False

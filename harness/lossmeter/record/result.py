@@ -43,6 +43,7 @@ class LoadFigures(BaseModel):
     """How the load went; latencies in milliseconds from the scheduled time, of acked events.
 
     ``persisted_per_s`` is what came out of it: rows per second between the first and the last.
+    ``cpus`` says how many CPUs each part of the run used on average meanwhile, by its name.
     """
 
     rate_asked_per_s: float
@@ -53,6 +54,7 @@ class LoadFigures(BaseModel):
     latency_p99_ms: float | None = None
     latency_p999_ms: float | None = None
     persisted_per_s: float | None = None
+    cpus: dict[str, float] = {}
 
 
 class Comparison(BaseModel):

@@ -25,6 +25,7 @@ from lossmeter.report.backends import (
 )
 from lossmeter.report.capacity import EQUAL_RATES, RATES, RecordedCapacity
 from lossmeter.report.dense import PLAIN, Layout, remedies_grid
+from lossmeter.report.limits import limits_table
 from lossmeter.report.matrix import runs_frame
 from lossmeter.report.matrix_markdown import (
     metric_tables,
@@ -82,6 +83,7 @@ def reference(
         "kept_share": words.percent(KEPT_SHARE, 1),
         "p99_bound": words.milliseconds(P99_BOUND_MS),
         "rates": rates_table(tiers(cells)),
+        "limits": limits_table(runs, tiers(cells)),
         "set_up": _set_up(runs),
         "equal": rates_table(equal) if (equal := tiers(cells, EQUAL_RATES)) else "",
         "equally": _equally(runs),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from lossmeter.judge.bounds import Reading, readings
 from lossmeter.model import Evidence, plural
 from lossmeter.record.alerts import Alert
-from lossmeter.record.result import Result
+from lossmeter.record.result import LoadFigures, Result
 from lossmeter.report import words
 from lossmeter.report._layout import Column, Grid, Line
 from lossmeter.report.alerts import RuleLine, rule_lines
@@ -196,6 +196,11 @@ def _before(seen: Environment) -> list[tuple[str, str]]:
     return [("servers", kept if runs else "new")]
 
 
+def _cpus(load: LoadFigures | None) -> list[tuple[str, str]]:
+    used = load.cpus if load else {}
+    return [("CPUs used under the load", words.cpus(used))] if used else []
+
+
 def environment_tables(run: SavedRun) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return the tables of the run, the machine, the servers and the settings."""
     result, seen = run.result, run.environment
@@ -207,6 +212,7 @@ def environment_tables(run: SavedRun) -> list[tuple[str, list[tuple[str, str]]]]
         *([("times of rows", result.times_problem)] if result.times_problem else []),
         *([("commit of lossmeter", seen.commit)] if seen.commit else []),
         *_before(seen),
+        *_cpus(result.load),
         *((f"{name} took", words.seconds(s)) for name, s in result.timings_s.items()),
     ]
     tables = [("Run", about)]

@@ -254,6 +254,8 @@ def detail(result: Result) -> RenderableType:
     lines += [f"Self-proof: {line}" for line in result.self_proof]
     if (share := result.self_proof_share) is not None:
         lines.append(f"Self-proof took {words.proof_cost(result.timings_s['self_proof'], share)}")
+    if result.load is not None and result.load.cpus:
+        lines.append(f"CPUs used under the load: {words.cpus(result.load.cpus)}")
     timings = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.timings_s.items())
     lines.append(f"Timings: {timings}")
     return Group(counts, "", evidence, "", *(Text(one_line(line)) for line in lines))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
+from lossmeter.model import IDLE
 from lossmeter.plan.predict.safe import Side, rounded
 
 # As many as a double has.
@@ -69,6 +71,12 @@ def minutes(value_s: float) -> str:
     """Return a length of time, from a minute on in minutes and seconds."""
     whole, rest = divmod(round(value_s), 60)
     return f"{whole} min {rest} s" if whole else f"{rest} s"
+
+
+def cpus(used: Mapping[str, float]) -> str:
+    """Return who used how many CPUs, e.g. ``target 0.81, postgres 0.42; 0.55 idle``."""
+    busy = [f"{name} {number:.2f}" for name, number in used.items() if name != IDLE]
+    return f"{', '.join(busy)}; {used.get(IDLE, 0.0):.2f} {IDLE}"
 
 
 def rate(value: float | None, side: Side | None = None) -> str:

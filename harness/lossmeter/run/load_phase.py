@@ -17,11 +17,18 @@ from lossmeter.model import Address
 from lossmeter.plan.catalogue import Cell
 from lossmeter.plan.http import Http
 from lossmeter.record.tally import Tally
+from lossmeter.run.cpu_use import CpuUse
 from lossmeter.run.ingress import Ingress
 from lossmeter.run.narrator import Narrator, Progress
 from lossmeter.run.probe import HealthProbe
 from lossmeter.world.caller import Caller
-from lossmeter.world.runtime import HelperProcess, LoadInPods, RunningSite, in_service
+from lossmeter.world.runtime import (
+    HelperProcess,
+    LoadInPods,
+    ProcessesNamed,
+    RunningSite,
+    in_service,
+)
 from lossmeter.world.waiting import wait_for
 
 START_WITHIN_S = 20.0
@@ -43,6 +50,7 @@ class LoadPhase:
     ingress: Ingress | None = None
     began: float = field(init=False, default=0.0)
     _process: HelperProcess = field(init=False)
+    _cpu_use: CpuUse | None = field(init=False, default=None)
 
     def start(self) -> None:
         """Start the load's process, and wait for its first event.
@@ -67,6 +75,8 @@ class LoadPhase:
             worker = pod_command(Address.parse(plan.listen), IN_POD)
             self.site.start_load_pods(worker.argv, worker.environment, str(IN_POD))
         self._wait_for_first_event()
+        if isinstance(self.site, ProcessesNamed):
+            self._cpu_use = CpuUse(self.site.processes_by_name)
 
     def running(self) -> bool:
         """Return whether the load still runs.
@@ -79,7 +89,13 @@ class LoadPhase:
         limit_s = self._limit_s() + START_WITHIN_S
         if time.monotonic() - self.began > limit_s:
             raise LoadError(f"the load did not end within {limit_s:g} s")
+        if self._cpu_use is not None:
+            self._cpu_use.look()
         return True
+
+    def cpus(self) -> dict[str, float]:
+        """Return how many CPUs each part of the run used so far, by its name; see ``CpuUse``."""
+        return self._cpu_use.cpus() if self._cpu_use is not None else {}
 
     def exit_code(self) -> int | None:
         """Return the exit code of its process, or None while it runs."""

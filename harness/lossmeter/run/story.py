@@ -227,7 +227,7 @@ class _Story:
                 conductor.load_is_over()
                 while self._goes_on(conductor.busy, load):
                     time.sleep(LOOK_EVERY_S)
-                self.facts.load_exit_code = load.exit_code()
+                self.facts.load_exit_code, self.facts.cpus = load.exit_code(), load.cpus()
         finally:
             with held_back():
                 load.end()

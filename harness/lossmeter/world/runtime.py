@@ -107,6 +107,17 @@ class RunningSite(Site, Protocol):
 
 
 @runtime_checkable
+class ProcessesNamed(RunningSite, Protocol):
+    """A site whose processes are this machine's, and known by what they belong to."""
+
+    def processes_by_name(self) -> Mapping[str, Sequence[int]]:
+        """Return the ids of those that run now: of the target, each server, each helper.
+
+        Those that descend from one need not be among them.
+        """
+
+
+@runtime_checkable
 class LoadInPods(RunningSite, Protocol):
     """A site that can run load processes beside the target."""
 

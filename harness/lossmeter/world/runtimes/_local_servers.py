@@ -96,6 +96,10 @@ class LocalServers(ServerSet):
         codes = {name: child.poll() for name, child in self._children.items()}
         return {name: code for name, code in codes.items() if code is not None}
 
+    def pids(self) -> dict[str, int]:
+        """Return the ids of the main processes, by name."""
+        return {name: child.pid for name, child in self._children.items()}
+
     def lifetime(self, name: str) -> Incarnation:
         """Return the present or last lifetime of one's process."""
         self.slot_of(name)

@@ -278,6 +278,13 @@ class LocalSite(ServedSite):
         others = neighbours(self._parts, lambda other: Address(LOOPBACK, other.port or 0))
         return variables(self.endpoints, own | others)
 
+    def processes_by_name(self) -> Mapping[str, Sequence[int]]:
+        """Return the ids of the processes of the target, the servers and the helpers."""
+        found = {child.name: [child.pid] for child in self._helpers}
+        found |= {name: [pid] for name, pid in self._servers.pids().items()}
+        every = [each for family in self.families for each in family.processes()]
+        return found | {"target": [each.pid for each in every]}
+
     # The end.
 
     def close(self) -> None:
