@@ -42,11 +42,16 @@ class LoadShape(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class JudgedRun:
-    """One judged run."""
+    """One judged run.
+
+    Attributes:
+        at_once: how many runs there might be side by side, this one among them.
+    """
 
     result: Result
     load: LoadShape | None
     environment: Environment
+    at_once: int = 1
 
     @property
     def cell(self) -> tuple[str, str, str]:
@@ -82,9 +87,10 @@ def judged_run(folder: Path, result: Result) -> JudgedRun:
     """Return a run's result with what it depends on.
 
     Raises:
-        UsageError: its load plan is damaged.
+        UsageError: its facts or its load plan are damaged.
     """
-    return JudgedRun(result, _load_shape(folder / LOAD_PLAN), read_environment(folder))
+    load, at_once = _load_shape(folder / LOAD_PLAN), Facts.load(folder).at_once
+    return JudgedRun(result, load, read_environment(folder), at_once)
 
 
 def _load_shape(path: Path) -> LoadShape | None:
