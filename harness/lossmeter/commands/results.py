@@ -130,15 +130,19 @@ def _make(asked: Asked, words: str) -> None:
     plan = planned(catalogue, asked.experiments, asked.targets, asked.runtime)
     on = _basis(catalogue, plan)
     made = sweep(asked, plan)
+    code = made.code
     if made.every:
         making = Making(words, missing=made.missing, absent=made.absent)
-        _write(catalogue, made.every, making, asked.folder, on)
+        runs = _write(catalogue, made.every, making, asked.folder, on)
+        # By the budgets of now a run may say less than it did.
+        if not all(run.judged for run in runs):
+            code = ExitCode.INCONCLUSIVE
     if made.ended_by is not None:
         raise made.ended_by
     if not made.every:
         say("nothing was judged")
-    if made.code:
-        raise typer.Exit(made.code)
+    if code:
+        raise typer.Exit(code)
 
 
 def _command(asked: Asked, experiments: Sequence[str]) -> str:
@@ -176,8 +180,8 @@ def _take(catalogue: Catalogue, runs: Sequence[Path], to: Path) -> None:
 
 def _write(
     catalogue: Catalogue, folders: Sequence[Path], making: Making, to: Path, on: Basis | None
-) -> None:
-    """Write all tables; ``on`` is None for runs that were named."""
+) -> Sequence[JudgedRun]:
+    """Write all tables and return their runs; ``on`` is None for runs that were named."""
     from lossmeter.judge.again import judge_in_force
     from lossmeter.plan.remedies import remedies
     from lossmeter.report._templates import write
@@ -209,6 +213,7 @@ def _write(
     path = write(to / PAGE, reference(runs, cells, capacities, making, layout))
     note(to, [PAGE, *FILES], on or _basis_of(catalogue, runs))
     say(f"written: {path}, {', '.join(FILES)}")
+    return runs
 
 
 def _unasked(catalogue: Catalogue, runs: Sequence[JudgedRun]) -> dict[Place, Refusal]:

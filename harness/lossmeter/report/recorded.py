@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lossmeter.errors import AlteredError, UsageError
 from lossmeter.judge.again import Judge
-from lossmeter.model import plural
+from lossmeter.model import Verdict, plural
 from lossmeter.plan.tables import first_problem
 from lossmeter.record.facts import Facts
 from lossmeter.record.files import read_bytes, why
@@ -57,6 +57,11 @@ class JudgedRun:
     def cell(self) -> tuple[str, str, str]:
         """Return experiment, target and runtime: runs with the same are repeats."""
         return self.result.experiment, self.result.target, self.result.runtime
+
+    @property
+    def judged(self) -> bool:
+        """Return whether it says anything about its target."""
+        return self.result.verdict in {Verdict.PASS, Verdict.FAIL}
 
     @property
     def what(self) -> str:
