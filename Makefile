@@ -94,8 +94,8 @@ attack: $(READY) ## kill, interrupt and feed nonsense at random; tables in resul
 	exit $$code
 
 .PHONY: results
-results: $(READY) ## run everything REPEAT=3 times and write results/README.md (bounded: WITHIN=360 minutes)
-	@$(BIN)/lossmeter results --repeat $(REPEAT) $(if $(WITHIN),--within-min $(WITHIN)) --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(foreach t,$(TARGET),--target $(t)) $(ARGS) $(SAY_CODE)
+results: $(READY) ## run what is missing of everything, REPEAT=3 times; write results/README.md (WITHIN=360 minutes)
+	@$(BIN)/lossmeter results --repeat $(REPEAT) $(if $(WITHIN),--within-min $(WITHIN)) $(AT_ONCE) --runtime $(RUNTIME) $(if $(SEED),--seed $(SEED)) $(foreach t,$(TARGET),--target $(t)) $(ARGS) $(SAY_CODE)
 
 .PHONY: stale-results
 stale-results: $(READY) ## list pages of results/ that are older than what their numbers rest on

@@ -166,16 +166,18 @@ def test_results_are_written_from_runs_that_exist(runs: Path, project: Path) -> 
         assert (project / "results" / name).stat().st_size > 500
 
 
-def test_results_are_bounded_in_time(project: Path) -> None:
-    done = lossmeter(
-        *("results", "-e", "control", "-t", "channel", "-t", "redis", "--runtime", "local"),
-        *("--within-min", "0.1"),
-    )
-    assert done.code == 0, done.err
+def test_results_are_bounded_in_time_and_go_on_where_they_were(project: Path) -> None:
+    asked = ("results", "-e", "control", "-t", "channel", "-t", "redis", "--runtime", "local")
+    done = lossmeter(*asked, "--within-min", "0.1")
+    assert done.code == 7, done.err
     assert "none begins after 0.1 min" in done.err
     page = (project / "results" / "README.md").read_text().replace("\\", "")
     assert "control on redis: the time was up" in page
     assert len(list((project / "results" / "runs").iterdir())) == 1
+    again = lossmeter(*asked, "--repeat", "1")
+    assert "1 run to make, 1 are there already" in again.err
+    assert again.code == 0, again.err
+    assert len(list((project / "results" / "runs").iterdir())) == 2
 
 
 # A run on a terminal.

@@ -34,7 +34,8 @@ LOOK_S = 0.01
 class Written:
     """One run: events at an even rate; the middle ones lost, the last ones refused.
 
-    ``names`` replaces texts of the facts, for markup where nobody expects it.
+    ``names`` replaces texts of the facts, for markup where nobody expects it. ``took_s`` is how
+    long it took, in seconds; ``at_once`` how many there might be side by side.
     """
 
     folder: Path
@@ -52,6 +53,8 @@ class Written:
     text: str = "nothing special"
     marked: bool = False
     numbers: Mapping[str, float] = field(default_factory=dict)
+    took_s: float | None = None
+    at_once: int = 1
 
     def save(self) -> Path:
         """Write the folder, judged, and return it."""
@@ -187,6 +190,8 @@ class Written:
             load_exit_code=0,
             settled=True,
             collected=True,
+            at_once=self.at_once,
+            timings_s={} if self.took_s is None else {"total": self.took_s},
         ).save(self.folder)
 
 

@@ -298,7 +298,7 @@ def test_the_reference_page_names_machine_seed_and_what_is_missing(runs: Runs) -
     making = Making("make results", 75, ["crash on docker-only: no engine"])
     page = reference(now, frame(now), {}, making)
     for said in (
-        "after making the runs in 1 min 15 s",
+        "from runs that took 1 min 15 s together",
         "At 100 events/s **channel** suits best",
         "The analysis recommends Redis + retry + dead-letter queue",
         "| seed | 1 |",

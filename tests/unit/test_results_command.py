@@ -3,44 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import typer
 
-from lossmeter.commands import _sweep, results
-from lossmeter.commands._running import Placed
+from lossmeter.commands import results
 from lossmeter.errors import ExitCode, InterruptedRunError, UsageError
-from lossmeter.judge.verdict import judge_run
-from lossmeter.record.result import Result
+from lossmeter.report.words import minutes
 from lossmeter.studies.pages import FILE
 from tests.support.pages import squeezed
-from tests.support.run_folders import Written
+from tests.support.swept import TOOK_S, Runs, stand_in
 
 TARGETS = ["channel", "redis"]
-
-
-class Runs:
-    """Writes a run in the place of each that is asked for; stops after ``most`` of them."""
-
-    def __init__(self, folder: Path, most: int = 1000) -> None:
-        self.folder, self.most, self.made = folder, most, 0
-
-    def __call__(
-        self, placed: Sequence[Placed], *_: object, repeat: int, **__: object
-    ) -> Iterator[Result]:
-        for each in placed:
-            if self.made == self.most:
-                raise InterruptedRunError("interrupted: faults healed")
-            yield self.one(each.cell.name, each.cell.target.name, repeat)
-
-    def one(self, experiment: str, target: str, repeat: int = 0) -> Result:
-        self.made += 1
-        folder = self.folder / f"2026112{self.made:04}-run"
-        lost = 40 + repeat if target == "channel" else 0
-        written = Written(folder, experiment, target, seed=repeat + 1, events=500, lost=lost)
-        return judge_run(written.save())
 
 
 @pytest.fixture
@@ -48,10 +23,14 @@ def runs(project: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     bounds = "[{}.default]\nmax_lost = 100\n"
     budgets = "".join(map(bounds.format, ("drain", "drain.kubelet", "broker-down")))
     (project / "experiments" / "budgets.toml").write_text(budgets, encoding="utf-8")
-    made = Runs(project / "results" / "runs")
-    monkeypatch.setattr(_sweep, "run_all", made)
-    monkeypatch.setattr(_sweep, "prepare", lambda _: None)
-    return made
+    return stand_in(project, monkeypatch)
+
+
+def stopped_after(runs: Runs, most: int) -> None:
+    def ends(*_: object) -> BaseException | None:
+        return InterruptedRunError("faults healed") if len(runs.names) == most else None
+
+    runs.ends = ends
 
 
 def page(project: Path) -> str:
@@ -62,10 +41,12 @@ def test_three_runs_a_cell_become_pages_that_say_what_they_rest_on(
     runs: Runs, project: Path
 ) -> None:
     results.command(experiment=["drain"], target=TARGETS, runtime="local")
-    assert runs.made == 3 * 2 * len(TARGETS)
+    assert len(runs.made()) == 3 * 2 * len(TARGETS)
     assert "| drain | 40–42 | 0 |" in page(project)
     assert "--target redis --runtime local --seed 1 --repeat 3`" in page(project)
     assert "made of 3 runs" in page(project)
+    assert f"from runs that took {minutes(12 * TOOK_S)} together" in page(project)
+    assert "at once:" not in page(project)
     saved = json.loads((project / "results" / FILE).read_text(encoding="utf-8"))
     assert set(saved) == {"README.md", *results.FILES}
     assert "experiments/drain.py" in saved["README.md"]["files"]
@@ -73,7 +54,7 @@ def test_three_runs_a_cell_become_pages_that_say_what_they_rest_on(
 
 
 def test_an_interrupt_writes_the_tables_of_what_there_is(runs: Runs, project: Path) -> None:
-    runs.most = 3
+    stopped_after(runs, 3)
     with pytest.raises(InterruptedRunError):
         results.command(experiment=["drain"], target=TARGETS, runtime="local", repeat=2)
     assert "3 runs:" in page(project)
@@ -83,7 +64,7 @@ def test_an_interrupt_writes_the_tables_of_what_there_is(runs: Runs, project: Pa
 
 
 def test_an_interrupt_before_the_first_run_writes_nothing(runs: Runs, project: Path) -> None:
-    runs.most = 0
+    stopped_after(runs, 0)
     with pytest.raises(InterruptedRunError):
         results.command(experiment=["drain"], target=TARGETS, runtime="local")
     assert not (project / "results" / "README.md").exists()
@@ -93,7 +74,7 @@ def test_where_nothing_can_be_run_nothing_was_judged(runs: Runs) -> None:
     with pytest.raises(typer.Exit) as ended:
         results.command(experiment=["broker-partition"], target=["channel"], runtime="local")
     assert ended.value.exit_code == ExitCode.NOTHING_JUDGED
-    assert not runs.made
+    assert not runs.made()
 
 
 def test_one_run_that_exists_is_a_page_with_a_reason_in_each_other_cell(

@@ -1,4 +1,4 @@
-"""What was typed for ``run`` or ``board``, and the cells that it stands for.
+"""What was typed for ``run``, ``board`` or ``results``, and the cells that it stands for.
 
 As plain values, so that a process of its own that makes some of the runs can be told the same.
 """
@@ -106,6 +106,39 @@ class AskedBoard(BaseModel):
         """Return None: nobody watches a board's runs."""
         del self, cells, catalogue
         return None
+
+
+class AskedResults(BaseModel):
+    """The options of ``results`` that say what is run; ``experiments`` are in their order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["results"] = "results"
+    experiments: list[str]
+    targets: list[str] = []
+    runtime: str
+    fresh_servers: bool = False
+
+    def wanted(self, catalogue: Catalogue, say: Say) -> Wanted:
+        """Return the cells of the reference tables, also those that cannot be run.
+
+        Raises:
+            UsageError, UnavailableError: as for ``planned``.
+        """
+        from lossmeter.commands._shared import runtime_named
+        from lossmeter.studies.reference import planned
+
+        del say
+        plan = planned(catalogue, self.experiments, self.targets, runtime_named(self.runtime))
+        return Wanted(self.experiments, [each.cell for each in plan], [])
+
+    def watch(self, cells: Sequence[Cell], catalogue: Catalogue) -> Watch | None:
+        """Return None: nobody watches the runs of the tables."""
+        del self, cells, catalogue
+        return None
+
+
+AnyAsked = Asked | AskedBoard | AskedResults
 
 
 def _wanted(catalogue: Catalogue, asked: Asked, say: Say) -> Wanted:

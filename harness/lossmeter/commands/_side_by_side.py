@@ -1,4 +1,4 @@
-"""Runs of several cells at once, as ``run --jobs`` and ``board --jobs`` make them.
+"""Runs of several cells at once, as ``--jobs`` of ``run``, ``board`` and ``results`` makes them.
 
 Each slot is a thread here and a process below it, which makes one run after the other on servers,
 ports and marks of its own: whatever is global to a harness is so to each of them. Nothing but
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Self
 
-from lossmeter.commands._asked import Asked, AskedBoard
+from lossmeter.commands._asked import AnyAsked
 from lossmeter.commands._repeating import Repeats
 from lossmeter.commands._running import Placed, title_of
 from lossmeter.commands._shared import ERR, say
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from lossmeter.plan.catalogue import Cell
 
 Handler = Callable[[int, FrameType | None], object]
+# In the place of a cell's, and after all of them.
+_OF_NO_CELL = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +76,16 @@ def jobs_of(placed: Sequence[Placed], asked: Sequence[Cell]) -> list[Job]:
 
 
 def say_alone(jobs: Sequence[Job]) -> None:
-    """Say what nothing is run beside, by reason."""
-    alone: dict[str, list[str]] = {}
+    """Say what nothing is run beside, by reason; each cell once, however often it is run."""
+    alone: dict[str, dict[str, None]] = {}
     for job in jobs:
         if job.why_alone is not None:
-            alone.setdefault(job.why_alone, []).append(f"{job.placed.cell.name} on {job.target}")
+            alone.setdefault(job.why_alone, {})[f"{job.placed.cell.name} on {job.target}"] = None
     for why, names in alone.items():
         say(f"run alone, after the others: {', '.join(names)}, since {why}")
 
 
-def start_of(asked: Asked | AskedBoard, seed: int, at_once: int) -> Start:
+def start_of(asked: AnyAsked, seed: int, at_once: int) -> Start:
     """Return what each process is told; which of them it is follows."""
     return Start(asked=asked, seed=seed, of=at_once, parent=0)
 
@@ -233,6 +235,11 @@ class SideBySide:
         if (left := self._jobs.left()) and self._jobs.in_time:
             raise HarnessError(f"defect of the harness: {len(left)} of {self._count} never began")
 
+    @property
+    def problems(self) -> list[tuple[int, HarnessError]]:
+        """Return what kept cells from being run, each by its place among those asked for."""
+        return [each for each in self._problems if each[0] != _OF_NO_CELL]
+
     def _judged(self, within_s: float) -> Iterator[Result]:
         try:
             yield self._made.get(timeout=within_s) if within_s else self._made.get_nowait()
@@ -366,4 +373,4 @@ class SideBySide:
                 # Reported once, for all.
                 pass
             except HarnessError as error:
-                self._problems.append((self._count, error))
+                self._problems.append((_OF_NO_CELL, error))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 from pydantic import BaseModel, Field
 
-from lossmeter.commands._asked import Asked, AskedBoard
+from lossmeter.commands._asked import AnyAsked
 from lossmeter.commands._interrupts import give_up, one_interrupt
 from lossmeter.commands._running import Placed, make_run, pool_of
 from lossmeter.commands._streams import mend
@@ -46,7 +46,7 @@ class Start(BaseModel):
         parent: the process that started it.
     """
 
-    asked: Annotated[Asked | AskedBoard, Field(discriminator="kind")]
+    asked: Annotated[AnyAsked, Field(discriminator="kind")]
     seed: int
     of: int
     parent: int

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,24 +16,9 @@ from lossmeter.commands._making import (
     makeable,
     missing_of,
 )
-from lossmeter.commands._running import FreshServers, Placed, pool_of, prepare
+from lossmeter.commands._running import FreshServers, pool_of
 from lossmeter.commands._shared import SEED, FixedSeed, RunsOn, make_folder, runtime_named, say
 from lossmeter.commands._turns import Jobs, at_once_of
-from lossmeter.errors import (
-    HarnessError,
-    InterruptedRunError,
-    UnavailableError,
-    UsageError,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lossmeter.commands._asked import AskedBoard
-    from lossmeter.commands._side_by_side import Job
-    from lossmeter.studies.board import BoardEntry, BoardPlan
-
-    Missing = Sequence[tuple[int, BoardEntry]]
 
 
 def command(
@@ -97,69 +81,13 @@ def command(
 
     ready = makeable(plan, chosen)
     ends_at = time.monotonic() + 60 * within_min
-    how = _Making(catalogue, chosen, seed, ends_at, state, keep)
+    how = Making(catalogue, chosen, seed, ends_at, state, keep)
     missing = missing_of(ready, state)
     if at_once > 1:
-        how.at_once(plan, missing, asked, at_once)
+        how.at_once(missing, asked, [entry.cell for entry in plan.entries], at_once)
     else:
         with pool_of(fresh_servers) as pool:
             how.in_turn(missing, pool)
     keep()
     say(f"table: {folder / PAGE}; page: {folder / HTML}")
     raise typer.Exit(code_of(ready, state))
-
-
-@dataclass(slots=True)
-class _Making(Making):
-    """The same, side by side where that is asked for."""
-
-    def at_once(self, plan: BoardPlan, missing: Missing, asked: AskedBoard, at_once: int) -> None:
-        """Make runs side by side, as far as the CPU has headroom."""
-        from lossmeter.commands._side_by_side import SideBySide, say_alone, start_of
-
-        jobs = self._jobs(plan, missing)
-        say_alone(jobs)
-        entries = {(entry.cell.name, entry.target): entry for entry in plan.entries}
-        start, made = start_of(asked, self.seed, at_once), 0
-        try:
-            with SideBySide(start, jobs, None, ends_at=self.ends_at) as beside:
-                for result in beside.runs():
-                    self.add(result, entries[result.experiment, result.target])
-                    made += 1
-        except InterruptedRunError:
-            raise
-        except HarnessError as error:
-            # It says nothing of the other cells, which were made all the same.
-            say(f"not run: {error}")
-        if made < len(jobs) and time.monotonic() >= self.ends_at:
-            self.say_left(len(jobs) - made)
-
-    def _jobs(self, plan: BoardPlan, missing: Missing) -> list[Job]:
-        from lossmeter.commands._side_by_side import Job
-        from lossmeter.run.admission import needs_alone
-
-        able = self._prepared([entry for _, entry in missing])
-        places = {(entry.column, entry.target): n for n, entry in enumerate(plan.entries)}
-        wanted = [each for each in missing if each[1].target in able]
-        return [
-            Job(
-                place=number,
-                index=places[entry.column, entry.target],
-                placed=Placed(entry.cell, self.runtime),
-                why_alone=needs_alone(entry.cell, self.runtime),
-                repeat=repeat,
-            )
-            for number, (repeat, entry) in enumerate(wanted, 1)
-        ]
-
-    def _prepared(self, entries: Sequence[BoardEntry]) -> set[str]:
-        """Bring what the targets need; return the names of those that can be run."""
-        able = set()
-        for name, entry in {entry.target: entry for entry in entries}.items():
-            try:
-                prepare([Placed(entry.cell, self.runtime)])
-            except (UnavailableError, UsageError) as error:
-                say(f"not run: {error}")
-            else:
-                able.add(name)
-        return able

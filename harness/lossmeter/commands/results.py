@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lossmeter.commands._making import WithinMin
 from lossmeter.commands._running import FreshServers
 from lossmeter.commands._shared import (
     OUT,
@@ -23,6 +23,7 @@ from lossmeter.commands._shared import (
     say,
     say_notes,
 )
+from lossmeter.commands._turns import Jobs, at_once_of
 from lossmeter.commands.compare import save
 from lossmeter.errors import ExitCode, HarnessError, UsageError
 from lossmeter.model import plural
@@ -57,10 +58,13 @@ def command(
     repeat: Annotated[
         int, typer.Option(min=1, max=100, metavar="N", help="Runs of each cell.")
     ] = REPEAT,
-    within_min: Annotated[
-        float, typer.Option(min=0.1, metavar="MINUTES", help="Begin no run after this time.")
-    ] = WITHIN_MIN,
+    within_min: WithinMin = WITHIN_MIN,
     fresh_servers: FreshServers = False,
+    jobs: Jobs = "1",
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Make all runs again, also those that stand already."),
+    ] = False,
     to: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Where the tables go instead of results/."),
@@ -73,11 +77,16 @@ def command(
     """Write the reference tables: README.md, and the matrix as CSV, Parquet and HTML.
 
     Makes runs of every experiment on every backend, and of the remedies where their experiments
-    list them, each once before any twice; or takes runs that exist. What cannot be run, or was
-    not since the time was up, says so in its cell. An interrupt keeps what was made. With --stale
-    the exit code is 1 when a page is older than the experiments or targets of its numbers.
+    list them, each once before any twice; or takes runs that exist. Runs that were judged already,
+    of the same experiment, target, code, seed and runtime, are not made again: what was
+    interrupted goes on where it was. With --within-min 0 none is made, and the tables are written
+    from these. What a target that is not of the shipped dispatcher starts is not looked at; after
+    a change of it --again makes all anew. With --jobs, what the page shows throughput or p99 of
+    has the machine alone. What cannot be run, or was not since the time was up, says so in its
+    cell. Exit code 7 when runs are missing or were not judged, else 0. With --stale it is 1 when a
+    page is older than the experiments or targets of its numbers.
     """
-    from lossmeter.plan.catalogue import Catalogue
+    from lossmeter.plan.catalogue import ALL, Catalogue
 
     catalogue = Catalogue.here()
     if stale:
@@ -94,41 +103,53 @@ def command(
         return
     from lossmeter.commands._sweep import Asked
 
-    chosen = runtime_named(runtime)
-    asked = Asked(catalogue, chosen, seed, repeat, 60 * within_min, fresh_servers)
-    _make(asked, experiment or [], target or [], to)
+    at_once, chosen = at_once_of(jobs, runtime), runtime_named(runtime)
+    asked = Asked(
+        catalogue=catalogue,
+        experiments=_ordered(catalogue.chosen(experiment or [ALL])),
+        targets=target or [],
+        runtime=chosen,
+        seed=seed,
+        repeat=repeat,
+        within_s=60 * within_min,
+        fresh_servers=fresh_servers,
+        at_once=at_once,
+        again=again,
+        folder=to,
+    )
+    _make(asked, _command(asked, experiment or []))
 
 
-def _make(asked: Asked, experiments: Sequence[str], targets: Sequence[str], to: Path) -> None:
+def _make(asked: Asked, words: str) -> None:
     """Make the runs, and write the tables of what there is, whatever ended that."""
     from lossmeter.commands._sweep import sweep
-    from lossmeter.plan.catalogue import ALL
     from lossmeter.report.reference import Making
     from lossmeter.studies.reference import planned
 
-    begin, catalogue = time.monotonic(), asked.catalogue
-    names = _ordered(catalogue.chosen(experiments or [ALL]))
-    plan = planned(catalogue, names, targets, asked.runtime)
+    catalogue = asked.catalogue
+    plan = planned(catalogue, asked.experiments, asked.targets, asked.runtime)
     on = _basis(catalogue, plan)
     made = sweep(asked, plan)
-    took_s = time.monotonic() - begin
+    code = made.code
     if made.every:
-        words = _command(asked, experiments, targets)
-        making = Making(words, took_s, made.missing, made.absent)
-        _write(catalogue, made.every, making, to, on)
-        say(f"{plural(len(made.every), 'run')} in {took_s:.0f} s")
+        making = Making(words, missing=made.missing, absent=made.absent)
+        runs = _write(catalogue, made.every, making, asked.folder, on)
+        # By the budgets of now a run may say less than it did.
+        if not all(run.judged for run in runs):
+            code = ExitCode.INCONCLUSIVE
     if made.ended_by is not None:
         raise made.ended_by
     if not made.every:
         say("nothing was judged")
-        raise typer.Exit(ExitCode.NOTHING_JUDGED)
+    if code:
+        raise typer.Exit(code)
 
 
-def _command(asked: Asked, experiments: Sequence[str], targets: Sequence[str]) -> str:
+def _command(asked: Asked, experiments: Sequence[str]) -> str:
     """Return the command that makes the same runs."""
     words = ["lossmeter results"]
     words += [f"--experiment {name}" for name in experiments]
-    words += [f"--target {name}" for name in targets]
+    words += [f"--target {name}" for name in asked.targets]
     words += [f"--runtime {asked.runtime.name} --seed {asked.seed} --repeat {asked.repeat}"]
     return " ".join([*words, *(["--fresh-servers"] if asked.fresh_servers else [])])
 
@@ -159,8 +180,8 @@ def _take(catalogue: Catalogue, runs: Sequence[Path], to: Path) -> None:
 
 def _write(
     catalogue: Catalogue, folders: Sequence[Path], making: Making, to: Path, on: Basis | None
-) -> None:
-    """Write all tables; ``on`` is None for runs that were made before."""
+) -> Sequence[JudgedRun]:
+    """Write all tables and return their runs; ``on`` is None for runs that were named."""
     from lossmeter.judge.again import judge_in_force
     from lossmeter.plan.remedies import remedies
     from lossmeter.report._templates import write
@@ -179,6 +200,10 @@ def _write(
         absent = _unasked(catalogue, runs)
         lines = [f"{name} on {target}: {why.why}" for (name, target), why in absent.items()]
         making = replace(making, absent=absent, missing=lines)
+    else:
+        took_s = sum(run.result.timings_s.get("total", 0.0) for run in runs)
+        making = replace(making, took_s=took_s)
+        say(f"{plural(len(runs), 'run')} that took {took_s:.0f} s together")
     places = dict.fromkeys([*(run.cell[:2] for run in runs), *making.absent])
     layout = Layout.dense(making.absent, remedies(catalogue, places))
     capacities = read_capacities(catalogue.results)
@@ -188,6 +213,7 @@ def _write(
     path = write(to / PAGE, reference(runs, cells, capacities, making, layout))
     note(to, [PAGE, *FILES], on or _basis_of(catalogue, runs))
     say(f"written: {path}, {', '.join(FILES)}")
+    return runs
 
 
 def _unasked(catalogue: Catalogue, runs: Sequence[JudgedRun]) -> dict[Place, Refusal]:

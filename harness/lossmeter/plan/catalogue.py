@@ -120,12 +120,20 @@ class Catalogue:
         Raises:
             UsageError: there is none of that name, or its file is no experiment.
         """
+        return load_experiment(self.experiment_file(name))
+
+    def experiment_file(self, name: str) -> Path:
+        """Return the file of an experiment, by its name or as it is given.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
         if name.endswith((".py", ".toml")):
-            return load_experiment(Path(name))
+            return Path(name)
         known = self.experiment_files()
         if name not in known:
             raise UsageError(unknown("experiment", name, known))
-        return load_experiment(known[name])
+        return known[name]
 
     def target(self, name: str) -> Target:
         """Load one target by name, or by the path of its TOML file.
@@ -133,11 +141,17 @@ class Catalogue:
         Raises:
             UsageError: there is none, or its file is wrong.
         """
-        path = self._target_file(name)
+        path = self.target_file(name)
         return load_target(path, (self.project.targets,))
 
-    def _target_file(self, name: str) -> Path:
-        """Return the file of a target; the others are looked at only to name what is near."""
+    def target_file(self, name: str) -> Path:
+        """Return the file of a target, by its name or as it is given.
+
+        The others are looked at only to name what is near.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
         if name.endswith(".toml"):
             return Path(name)
         if "/" not in name:

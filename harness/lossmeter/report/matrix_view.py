@@ -212,8 +212,11 @@ def about(runs: Sequence[JudgedRun]) -> list[tuple[str, str]]:
     def note(name: str, value: object) -> None:
         seen.setdefault(name, {})[str(value)] = None
 
+    beside = any(run.at_once > 1 for run in runs)
     for run in runs:
         note("runtime", run.result.runtime)
+        if beside:
+            note("made", f"up to {run.at_once} at once" if run.at_once > 1 else "alone")
         note("seed", run.result.seed)
         for name, value in run.environment.machine.items():
             note(name.replace("_", " "), value)

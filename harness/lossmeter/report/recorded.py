@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lossmeter.errors import AlteredError, UsageError
 from lossmeter.judge.again import Judge
-from lossmeter.model import plural
+from lossmeter.model import Verdict, plural
 from lossmeter.plan.tables import first_problem
 from lossmeter.record.facts import Facts
 from lossmeter.record.files import read_bytes, why
@@ -42,16 +42,26 @@ class LoadShape(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class JudgedRun:
-    """One judged run."""
+    """One judged run.
+
+    Attributes:
+        at_once: how many runs there might be side by side, this one among them.
+    """
 
     result: Result
     load: LoadShape | None
     environment: Environment
+    at_once: int = 1
 
     @property
     def cell(self) -> tuple[str, str, str]:
         """Return experiment, target and runtime: runs with the same are repeats."""
         return self.result.experiment, self.result.target, self.result.runtime
+
+    @property
+    def judged(self) -> bool:
+        """Return whether it says anything about its target."""
+        return self.result.verdict in {Verdict.PASS, Verdict.FAIL}
 
     @property
     def what(self) -> str:
@@ -82,9 +92,10 @@ def judged_run(folder: Path, result: Result) -> JudgedRun:
     """Return a run's result with what it depends on.
 
     Raises:
-        UsageError: its load plan is damaged.
+        UsageError: its facts or its load plan are damaged.
     """
-    return JudgedRun(result, _load_shape(folder / LOAD_PLAN), read_environment(folder))
+    load, at_once = _load_shape(folder / LOAD_PLAN), Facts.load(folder).at_once
+    return JudgedRun(result, load, read_environment(folder), at_once)
 
 
 def _load_shape(path: Path) -> LoadShape | None:

@@ -43,7 +43,7 @@ class Making:
     """How the runs came about.
 
     Attributes:
-        took_s: seconds that making them took; None when they were there already.
+        took_s: seconds that the runs took together; None for runs that were named.
         missing: what was asked for and lacks runs, with the reason.
         absent: why a cell has no run, by experiment and target.
     """
@@ -69,6 +69,7 @@ def reference(
         "making": making,
         "took": words.minutes(making.took_s or 0.0),
         "runs": plural(len(runs), "run"),
+        "beside": _beside(runs),
         "verdicts": ", ".join(f"{number} {verdict}" for verdict, number in verdicts.items()),
         "advice": [
             {
@@ -97,6 +98,13 @@ def reference(
         "made_with": _made_with(runs),
     }
     return render("reference.md.j2", view)
+
+
+def _beside(runs: Sequence[JudgedRun]) -> str:
+    """Return how many runs were made beside others, in words; empty for none."""
+    shared = [run.at_once for run in runs if run.at_once > 1]
+    were = "was" if len(shared) == 1 else "were"
+    return f"{plural(len(shared), 'run')} {were} made up to {max(shared)} at once" if shared else ""
 
 
 def _repeats(cells: pd.DataFrame) -> str:

@@ -1,7 +1,7 @@
 """Cells of which runs are kept: each is made once, and again when what it rests on has changed.
 
-That is the target's folder, the experiment, and the code that runs and judges. The board of
-frameworks and the known reports keep their runs so.
+That is the target's files, the experiment, and the code that runs and judges. The board of
+frameworks, the known reports and the reference tables keep their runs so.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class Made(BaseModel):
     ``persisted_per_s`` in events per second; each is None
     where the run does not show it. ``commit`` and ``servers``, versions by name, are empty
     where they were not recorded. ``survived``: the target outlived the limit of a fault.
+    ``manifest_sha256`` is the digest of what the run recorded, None where it has none.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -94,6 +95,7 @@ class Made(BaseModel):
     lost_when: dict[str, int] = {}
     planted: int | None = None
     survived: bool = False
+    manifest_sha256: str | None = None
     commit: str = ""
     servers: dict[str, str] = {}
 
@@ -128,6 +130,7 @@ class Made(BaseModel):
             p99_ms=load.latency_p99_ms if load else None,
             persisted_per_s=load.persisted_per_s if load else None,
             lost_when=result.lost_when,
+            manifest_sha256=result.manifest_sha256,
             planted=result.predicted.lost if result.predicted and entry.column == LOSSY else None,
         )
 
