@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from lossmeter.errors import ServiceError
 from lossmeter.model import Address
-from lossmeter.world.site import LogLine, ProxyControl
+from lossmeter.world.site import LogLine, ProxyControl, Watermark
 from lossmeter.world.waiting import wait_for
 
 REPORTED = 3
@@ -241,6 +241,23 @@ class SendsOn(Protocol):
     """
 
     sends_on: bool
+
+
+@runtime_checkable
+class Watermarked(Protocol):
+    """A server that takes nothing more from publishers when its memory is above a watermark.
+
+    Each raises ServiceError when the server does not answer, or refuses.
+    """
+
+    def watermark(self, slot: Slot) -> Watermark:
+        """Ask it for its memory and its watermark."""
+
+    def blocked(self, slot: Slot) -> str:
+        """Publish something that nobody gets, and return why it waits; empty when it is taken."""
+
+    def set_watermark(self, slot: Slot, limit_bytes: int | None) -> None:
+        """Set the watermark until the server ends; None sets what it was when it began."""
 
 
 def further_of(service: object) -> Mapping[str, int]:

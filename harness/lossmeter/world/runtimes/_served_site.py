@@ -35,6 +35,7 @@ from lossmeter.world.site import (
     Removed,
     Rolled,
     Stopped,
+    Watermark,
 )
 
 
@@ -257,6 +258,22 @@ class ServedSite(Disks):
         """Give the room back; from when it serves again on, a server has no excuse."""
         super().clear_disk(server)
         self._set.healed(server)
+
+    def watermark(self, server: str) -> Watermark:
+        """Look at a server's memory and its watermark."""
+        service, slot = self._set.watermarked(server)
+        return service.watermark(slot)
+
+    def blocked(self, server: str) -> str:
+        """Publish something that nobody gets, and return why it waits; empty when it is taken."""
+        service, slot = self._set.watermarked(server)
+        return service.blocked(slot)
+
+    def set_watermark(self, server: str, limit_bytes: int | None) -> None:
+        """Set a server's watermark until it ends; None sets what it was when it began."""
+        service, slot = self._set.watermarked(server)
+        self._set.spoil(server)
+        service.set_watermark(slot, limit_bytes)
 
     # The end.
 

@@ -12,8 +12,9 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossmeter.errors import ServiceError
 from lossmeter.model import Address
@@ -22,8 +23,11 @@ from lossmeter.world.install import debian
 from lossmeter.world.service import ContainerSpec, ProcessSpec, Recipe, Service, Slot, located
 from lossmeter.world.services._debian import DebianServer
 from lossmeter.world.services._files import IMAGES, accepts, write_for_container, write_private
-from lossmeter.world.site import LogLine
+from lossmeter.world.site import LogLine, Watermark
 from lossmeter.world.waiting import wait_for
+
+if TYPE_CHECKING:
+    import pika
 
 USER, VHOST = "lossmeter", "%2F"
 _MANAGEMENT = "management"
@@ -36,7 +40,9 @@ _KEPT = ("rabbitmq_management", "rabbitmq_prelaunch", "rabbitmq_web_dispatch")
 # Inside a container, and below the server's folder on this machine.
 _CONFIGURATION, _PLUGINS = "etc/rabbitmq/conf.d/90-lossmeter.conf", "etc/rabbitmq/enabled_plugins"
 _CONTAINER_DATA, _CONTAINER_MIB = "/var/lib/rabbitmq", 768
-_ANSWER_S, _ENDED_S = 2.0, 5.0
+_ANSWER_S, _ENDED_S, _TAKEN_S = 2.0, 5.0, 1.0
+# See images/rabbitmq/entrypoint.sh.
+_WATERMARK, _NOBODY = "lossmeter_watermark", "lossmeter.nobody"
 
 _TEXT = """\
 listeners.tcp.1 = {listen}
@@ -157,6 +163,43 @@ class RabbitMQ:
         """Ask for users, virtual hosts, what is in them, and connections."""
         return frozenset(_described(slot))
 
+    def watermark(self, slot: Slot) -> Watermark:
+        """Ask the management, whose figures come a moment after the node itself."""
+        node: Mapping[str, Any] = {}
+
+        def told() -> bool:
+            nonlocal node
+            (node,) = _asked(slot, "nodes")
+            return "mem_alarm" in node
+
+        if not wait_for(told, _ENDED_S):
+            raise ServiceError(f"rabbitmq on {slot.listen} does not tell of its memory")
+        return Watermark(node["mem_limit"], node["mem_used"], node["mem_alarm"])
+
+    def blocked(self, slot: Slot) -> str:
+        """Publish to a queue that is not there, and wait until it is confirmed."""
+        import pika  # noqa: PLC0415 - heavy, and the CLI must start fast
+
+        try:
+            # What the broker says is blocked is given up after so long.
+            with closing(amqp_client.connect(_parameters(slot), _TAKEN_S)) as connection:
+                channel = connection.channel()
+                channel.confirm_delivery()
+                channel.basic_publish("", _NOBODY, b"")
+        except pika.exceptions.ConnectionBlockedTimeout:
+            return f"told that it is blocked, and nothing confirmed within {_TAKEN_S:g} s"
+        except (pika.exceptions.AMQPError, OSError) as error:
+            raise ServiceError(f"rabbitmq on {slot.listen}: {error!r}") from None
+        return ""
+
+    def set_watermark(self, slot: Slot, limit_bytes: int | None) -> None:
+        """Ask for it by a parameter, which the node heeds."""
+        what = f"global-parameters/{_WATERMARK}"
+        if limit_bytes is not None:
+            _obeyed(slot, "PUT", what, {"value": limit_bytes})
+        elif any(each["name"] == _WATERMARK for each in _asked(slot, "global-parameters")):
+            _obeyed(slot, "DELETE", what)
+
     def variables(self, slot: Slot, address: Address) -> dict[str, str]:
         """Return where a client finds it; ``management`` is around every proxy."""
         return located(
@@ -171,13 +214,18 @@ class RabbitMQ:
 def _logs_in(slot: Slot) -> bool:
     import pika  # noqa: PLC0415 - heavy, and the CLI must start fast
 
-    login = pika.PlainCredentials(USER, slot.password)
-    parameters = pika.ConnectionParameters(slot.listen.host, slot.listen.port, credentials=login)
     try:
-        amqp_client.connect(parameters, _ANSWER_S).close()
+        amqp_client.connect(_parameters(slot), _ANSWER_S).close()
     except (pika.exceptions.AMQPError, OSError):
         return False
     return True
+
+
+def _parameters(slot: Slot) -> pika.ConnectionParameters:
+    import pika  # noqa: PLC0415 - heavy, and the CLI must start fast
+
+    login = pika.PlainCredentials(USER, slot.password)
+    return pika.ConnectionParameters(slot.listen.host, slot.listen.port, credentials=login)
 
 
 def _described(slot: Slot) -> Iterator[str]:
@@ -206,7 +254,7 @@ def _asked(slot: Slot, what: str) -> Any:
     return json.loads(_obeyed(slot, "GET", what))
 
 
-def _obeyed(slot: Slot, method: str, what: str, body: Mapping[str, str] | None = None) -> bytes:
+def _obeyed(slot: Slot, method: str, what: str, body: Mapping[str, str | int] | None = None) -> bytes:
     """Return what the management answers.
 
     Raises:

@@ -31,9 +31,11 @@ from lossmeter.world.site.seen import (
     Sample,
     Stopped,
     Toxic,
+    Watermark,
 )
 from lossmeter.world.site.servers import (
     Accountable,
+    Alarmable,
     DiskFillable,
     PowerCut,
     Proxied,
@@ -61,6 +63,7 @@ from lossmeter.world.site.target import (
 
 __all__ = [
     "Accountable",
+    "Alarmable",
     "Disconnectable",
     "Disk",
     "DiskFillable",
@@ -101,4 +104,5 @@ __all__ = [
     "Stoppable",
     "Stopped",
     "Toxic",
+    "Watermark",
 ]

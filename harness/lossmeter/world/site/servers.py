@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from lossmeter.model import Address
-from lossmeter.world.site.seen import Disk, Exit, Incarnation, Room, Toxic
+from lossmeter.world.site.seen import Disk, Exit, Incarnation, Room, Toxic, Watermark
 from lossmeter.world.site.target import Killable
 
 
@@ -69,6 +69,33 @@ class DiskFillable(ServersLogged, Protocol):
 
     def clear_disk(self, server: str) -> None:
         """Give the room back that was taken; does nothing when none was."""
+
+
+@runtime_checkable
+class Alarmable(Protocol):
+    """The memory of a server can be brought above its watermark, as RabbitMQ's."""
+
+    def watermark(self, server: str) -> Watermark:
+        """Look at its memory and its watermark.
+
+        Raises:
+            FaultError: it has none.
+            ServiceError: it does not answer.
+        """
+
+    def blocked(self, server: str) -> str:
+        """Publish something that nobody gets, and return why it waits; empty when it is taken.
+
+        Raises:
+            FaultError, ServiceError: as for ``watermark``.
+        """
+
+    def set_watermark(self, server: str, limit_bytes: int | None) -> None:
+        """Set the watermark until the server ends; None sets what it was when it began.
+
+        Raises:
+            FaultError, ServiceError: as for ``watermark``.
+        """
 
 
 class ProxyControl(Protocol):
