@@ -223,6 +223,31 @@ def _unpowered(real: RunningSite) -> Lies:
     }
 
 
+def _unalarmed(says_alarm: bool) -> Callable[[RunningSite], Lies]:
+    """Return a site with a RabbitMQ that takes whatever is published, whatever it says."""
+
+    def lies(real: RunningSite) -> Lies:
+        lowered: list[int] = []
+
+        def watermark(_: str) -> object:
+            alarm = says_alarm and bool(lowered)
+            return site.Watermark(2**20 if alarm else 2**30, 2**27, alarm)  # type: ignore[attr-defined]
+
+        def lower(_: str, limit: int | None) -> None:
+            lowered[:] = [] if limit is None else [limit]
+
+        at = Address("127.0.0.1", 1)
+        broker = site.Endpoint("rabbitmq", at, {}, {})
+        return {
+            "endpoints": {**real.endpoints, "rabbitmq": broker},
+            "watermark": watermark,
+            "blocked": lambda _: "",
+            "set_watermark": lower,
+        }
+
+    return lies
+
+
 def _unrolled(real: RunningSite) -> Lies:
     def roll_out(*_: float) -> Sequence[object]:
         life = real.incarnation()  # type: ignore[attr-defined]
@@ -375,6 +400,10 @@ PREVENTIONS: Mapping[str, Sequence[Prevention]] = {
         Prevention("the network says that it left, and it did not", _connected(member=False)),
     ],
     "evict": [Prevention("the pod is said to have been evicted, and serves on", _untaken)],
+    "memory-alarm": [
+        Prevention("the watermark is said to be set, and is not", _unalarmed(says_alarm=False)),
+        Prevention("an alarm is said to be raised, and is not", _unalarmed(says_alarm=True)),
+    ],
     "node-drain": [Prevention("the node is said to be empty, and its pods serve on", _undrained)],
     "oom": [
         Prevention(
