@@ -18,19 +18,19 @@ DISKS = ("deadlock", "disk-full", "power-loss")
 PODS = ("pod-delete", "evict", "node-drain", "scale-down")
 BROKER = ("sigkill", "partition", "server-kill")
 # The only fault that takes RabbitMQ, which the reference dispatcher does not use.
-CELERY = "targets/frameworks/celery-rabbitmq/celery-rabbitmq.toml"
+ALARM = ("memory-alarm", "tests/attack/beside-rabbitmq.toml")
 CELLS: dict[str, tuple[tuple[str, str], ...]] = {
     "local": (
         *((fault, "channel") for fault in (*ANYWHERE, *BETWEEN, *DISKS)),
         *((fault, "redis") for fault in (*BROKER, "power-loss")),
         *((fault, "kafka") for fault in (*BROKER, "stop")),
-        ("memory-alarm", CELERY),
+        ALARM,
     ),
     "docker": (
         *((fault, "channel") for fault in (*ANYWHERE, *BETWEEN, *DISKS, "disconnect")),
         *((fault, "redis") for fault in BROKER),
         ("server-kill", "kafka"),
-        ("memory-alarm", CELERY),
+        ALARM,
     ),
     "kubernetes": (
         *((fault, "channel") for fault in (*ANYWHERE, *BETWEEN, *PODS)),

@@ -50,7 +50,7 @@ def _variants() -> list[Variant]:
         *timed,
         Variant("reject-rows", LOAD, (rejecting,), SETTINGS),
         Variant("full-queue", LOAD, (watched,), full),
-        Variant("memory-alarm", LOAD, (alarmed,)),
+        Variant("memory-alarm", LOAD, (alarmed,), SETTINGS),
     ]
 
 

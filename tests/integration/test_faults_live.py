@@ -163,7 +163,7 @@ def test_rabbitmq_above_its_watermark_takes_nothing_until_it_is_healed(
         evidence += again.inject(up.site)
         up.site.kill_server("rabbitmq")
         up.site.start_server("rabbitmq")
-        assert not up.site.watermark("rabbitmq").alarm
+        assert up.site.alarms("rabbitmq") == frozenset()
         assert up.site.blocked("rabbitmq") == ""
         evidence += again.heal(up.site)
     assert not [each for each in evidence if not each.holds]

@@ -229,9 +229,8 @@ def _unalarmed(says_alarm: bool) -> Callable[[RunningSite], Lies]:
     def lies(real: RunningSite) -> Lies:
         lowered: list[int] = []
 
-        def watermark(_: str) -> object:
-            alarm = says_alarm and bool(lowered)
-            return site.Watermark(2**20 if alarm else 2**30, 2**27, alarm)  # type: ignore[attr-defined]
+        def alarms(_: str) -> frozenset[str]:
+            return frozenset({"memory"} if says_alarm and lowered else ())
 
         def lower(_: str, limit: int | None) -> None:
             lowered[:] = [] if limit is None else [limit]
@@ -240,7 +239,7 @@ def _unalarmed(says_alarm: bool) -> Callable[[RunningSite], Lies]:
         broker = site.Endpoint("rabbitmq", at, {}, {})
         return {
             "endpoints": {**real.endpoints, "rabbitmq": broker},
-            "watermark": watermark,
+            "alarms": alarms,
             "blocked": lambda _: "",
             "set_watermark": lower,
         }

@@ -9,13 +9,13 @@ from __future__ import annotations
 from lossmeter.errors import FaultError
 from lossmeter.faults._fault import Fault, Parameters, Strikes, now
 from lossmeter.model import Evidence
-from lossmeter.world.site import Alarmable, Site, Watermark
+from lossmeter.world.site import Alarmable, Site
 from lossmeter.world.waiting import wait_for
 
-SERVER = "rabbitmq"
-# What no node comes below: the least takes some 60 MiB.
+SERVER, MEMORY = "rabbitmq", "memory"
+# Less than any node takes: one with nothing in it has some 120 MiB.
 WATERMARK_BYTES = 2**20
-# The node looks for what is asked of it ten times a second, and tells its state four times.
+# The node looks for what is asked of it ten times a second.
 HEEDED_WITHIN_S = 10.0
 LOOK_EVERY_S = 0.1
 
@@ -23,8 +23,8 @@ LOOK_EVERY_S = 0.1
 class MemoryAlarm(Fault[Parameters]):
     """Lowers the watermark of RabbitMQ's memory below what it uses, until it is healed.
 
-    Evidence: the server's own figures, and its alarm; and a publisher of the harness, that is
-    told why it waits, and whose message is confirmed again afterwards.
+    Evidence: the server's alarm; and a publisher of the harness, which is told that it is blocked,
+    and whose message is confirmed again afterwards.
     """
 
     needs = (Alarmable,)
@@ -38,14 +38,14 @@ class MemoryAlarm(Fault[Parameters]):
         servers = self.capable(site, Alarmable)
         if SERVER not in site.endpoints:
             raise FaultError(f"{self.name()} needs a target that uses {SERVER}")
-        before = servers.watermark(SERVER)
+        before = servers.alarms(SERVER)
         self._lowered = True
         servers.set_watermark(SERVER, WATERMARK_BYTES)
-        meanwhile = _seen(servers, alarm=True)
+        raised = _seen(servers, alarm=True)
         why = servers.blocked(SERVER)
         return [
-            _memory(f"{SERVER} was below its watermark", before, not before.alarm),
-            _memory(f"{SERVER} is above its watermark", meanwhile, meanwhile.alarm),
+            now("management", f"{SERVER} was short of nothing", _said(before), not before),
+            raised,
             now("publisher", f"{SERVER} lets publishers wait", why or "it took one", bool(why)),
         ]
 
@@ -55,28 +55,22 @@ class MemoryAlarm(Fault[Parameters]):
         if not self._lowered:
             return []
         servers.set_watermark(SERVER, None)
-        after = _seen(servers, alarm=False)
+        gone = _seen(servers, alarm=False)
         why = servers.blocked(SERVER)
         return [
-            _memory(f"{SERVER} is below its watermark again", after, not after.alarm),
+            gone,
             now("publisher", f"{SERVER} takes from publishers again", why or "it did", not why),
         ]
 
 
-def _seen(servers: Alarmable, *, alarm: bool) -> Watermark:
-    """Return the last look at the watermark, when the alarm is as it should be or time is up."""
-    seen = servers.watermark(SERVER)
-
-    def as_wanted() -> bool:
-        nonlocal seen
-        seen = servers.watermark(SERVER)
-        return seen.alarm == alarm
-
-    wait_for(as_wanted, HEEDED_WITHIN_S, LOOK_EVERY_S)
-    return seen
+def _seen(servers: Alarmable, *, alarm: bool) -> Evidence:
+    """Return what the server says, when it says what it should or time is up."""
+    wait_for(lambda: (MEMORY in servers.alarms(SERVER)) == alarm, HEEDED_WITHIN_S, LOOK_EVERY_S)
+    found = servers.alarms(SERVER)
+    state = "has raised its alarm" if alarm else "has no alarm any more"
+    claim = f"{SERVER} {state} of memory"
+    return now("management", claim, _said(found), (MEMORY in found) == alarm)
 
 
-def _memory(claim: str, seen: Watermark, holds: bool) -> Evidence:
-    used, limit = seen.used_bytes // 2**20, seen.limit_bytes // 2**20
-    said = f"{used} MiB used, watermark at {limit} MiB, {'an' if seen.alarm else 'no'} alarm"
-    return now("management", claim, said, holds)
+def _said(alarms: frozenset[str]) -> str:
+    return f"alarms: {', '.join(sorted(alarms)) or 'none'}"

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from lossmeter.errors import ServiceError
 from lossmeter.model import Address
-from lossmeter.world.site import LogLine, ProxyControl, Watermark
+from lossmeter.world.site import LogLine, ProxyControl
 from lossmeter.world.waiting import wait_for
 
 REPORTED = 3
@@ -250,8 +250,8 @@ class Watermarked(Protocol):
     Each raises ServiceError when the server does not answer, or refuses.
     """
 
-    def watermark(self, slot: Slot) -> Watermark:
-        """Ask it for its memory and its watermark."""
+    def alarms(self, slot: Slot) -> frozenset[str]:
+        """Ask it which resources it is short of, e.g. ``memory``."""
 
     def blocked(self, slot: Slot) -> str:
         """Publish something that nobody gets, and return why it waits; empty when it is taken."""

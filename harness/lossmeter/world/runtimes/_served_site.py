@@ -35,7 +35,6 @@ from lossmeter.world.site import (
     Removed,
     Rolled,
     Stopped,
-    Watermark,
 )
 
 
@@ -259,10 +258,10 @@ class ServedSite(Disks):
         super().clear_disk(server)
         self._set.healed(server)
 
-    def watermark(self, server: str) -> Watermark:
-        """Look at a server's memory and its watermark."""
+    def alarms(self, server: str) -> frozenset[str]:
+        """Return the resources that a server is short of, as it says."""
         service, slot = self._set.watermarked(server)
-        return service.watermark(slot)
+        return service.alarms(slot)
 
     def blocked(self, server: str) -> str:
         """Publish something that nobody gets, and return why it waits; empty when it is taken."""

@@ -12,7 +12,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +22,13 @@ from lossmeter.world.install import debian
 from lossmeter.world.service import ContainerSpec, ProcessSpec, Recipe, Service, Slot, located
 from lossmeter.world.services._debian import DebianServer
 from lossmeter.world.services._files import IMAGES, accepts, write_for_container, write_private
-from lossmeter.world.site import LogLine, Watermark
+from lossmeter.world.site import LogLine
 from lossmeter.world.waiting import wait_for
 
 if TYPE_CHECKING:
     import pika
 
+_Body = Mapping[str, str | int]
 USER, VHOST = "lossmeter", "%2F"
 _MANAGEMENT = "management"
 _ERLANG = ("asn1", "base", "crypto", "inets", "mnesia", "os-mon", "public-key")
@@ -163,18 +163,13 @@ class RabbitMQ:
         """Ask for users, virtual hosts, what is in them, and connections."""
         return frozenset(_described(slot))
 
-    def watermark(self, slot: Slot) -> Watermark:
-        """Ask the management, whose figures come a moment after the node itself."""
-        node: Mapping[str, Any] = {}
-
-        def told() -> bool:
-            nonlocal node
-            (node,) = _asked(slot, "nodes")
-            return "mem_alarm" in node
-
-        if not wait_for(told, _ENDED_S):
-            raise ServiceError(f"rabbitmq on {slot.listen} does not tell of its memory")
-        return Watermark(node["mem_limit"], node["mem_used"], node["mem_alarm"])
+    def alarms(self, slot: Slot) -> frozenset[str]:
+        """Ask for its health: what the management tells of a node otherwise is seconds old."""
+        answer = _answered(slot, "GET", "health/checks/local-alarms")
+        checked = answer.json_object() or {}
+        if "status" not in checked:
+            raise ServiceError(f"rabbitmq on {slot.listen} does not tell its alarms")
+        return frozenset(each["resource"] for each in checked.get("alarms", ()))
 
     def blocked(self, slot: Slot) -> str:
         """Publish to a queue that is not there, and wait until it is confirmed."""
@@ -182,10 +177,11 @@ class RabbitMQ:
 
         try:
             # What the broker says is blocked is given up after so long.
-            with closing(amqp_client.connect(_parameters(slot), _TAKEN_S)) as connection:
-                channel = connection.channel()
-                channel.confirm_delivery()
-                channel.basic_publish("", _NOBODY, b"")
+            connection = amqp_client.connect(_parameters(slot), _TAKEN_S)
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.basic_publish("", _NOBODY, b"")
+            connection.close()
         except pika.exceptions.ConnectionBlockedTimeout:
             return f"told that it is blocked, and nothing confirmed within {_TAKEN_S:g} s"
         except (pika.exceptions.AMQPError, OSError) as error:
@@ -254,12 +250,19 @@ def _asked(slot: Slot, what: str) -> Any:
     return json.loads(_obeyed(slot, "GET", what))
 
 
-def _obeyed(slot: Slot, method: str, what: str, body: Mapping[str, str | int] | None = None) -> bytes:
+def _obeyed(slot: Slot, method: str, what: str, body: _Body | None = None) -> bytes:
     """Return what the management answers.
 
     Raises:
         ServiceError: it does not, or refuses.
     """
+    answer = _answered(slot, method, what, body)
+    if answer.status >= 300:
+        raise _refusal(slot, f"refuses with {answer.status}", method, what)
+    return answer.body
+
+
+def _answered(slot: Slot, method: str, what: str, body: _Body | None = None) -> http_client.Answer:
     login = base64.b64encode(f"{USER}:{slot.password}".encode()).decode()
     answer = http_client.ask(
         f"http://{_management(slot)}/api/{what}",
@@ -268,10 +271,13 @@ def _obeyed(slot: Slot, method: str, what: str, body: Mapping[str, str | int] | 
         body=None if body is None else json.dumps(body).encode(),
         headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
     )
-    if answer is None or answer.status >= 300:
-        word = "does not answer" if answer is None else f"refuses with {answer.status}"
-        raise ServiceError(f"the management of rabbitmq on {slot.listen} {word}: {method} {what}")
-    return answer.body
+    if answer is None:
+        raise _refusal(slot, "does not answer", method, what)
+    return answer
+
+
+def _refusal(slot: Slot, word: str, method: str, what: str) -> ServiceError:
+    return ServiceError(f"the management of rabbitmq on {slot.listen} {word}: {method} {what}")
 
 
 def _quoted(name: str) -> str:

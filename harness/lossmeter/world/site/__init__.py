@@ -31,7 +31,6 @@ from lossmeter.world.site.seen import (
     Sample,
     Stopped,
     Toxic,
-    Watermark,
 )
 from lossmeter.world.site.servers import (
     Accountable,
@@ -104,5 +103,4 @@ __all__ = [
     "Stoppable",
     "Stopped",
     "Toxic",
-    "Watermark",
 ]

@@ -193,20 +193,6 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Watermark:
-    """One look at a server's memory and the watermark above which it takes nothing more.
-
-    Attributes:
-        limit_bytes, used_bytes: as the server counts them.
-        alarm: the server says that it is above.
-    """
-
-    limit_bytes: int
-    used_bytes: int
-    alarm: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A running server of the run.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from lossmeter.model import Address
-from lossmeter.world.site.seen import Disk, Exit, Incarnation, Room, Toxic, Watermark
+from lossmeter.world.site.seen import Disk, Exit, Incarnation, Room, Toxic
 from lossmeter.world.site.target import Killable
 
 
@@ -75,11 +75,11 @@ class DiskFillable(ServersLogged, Protocol):
 class Alarmable(Protocol):
     """The memory of a server can be brought above its watermark, as RabbitMQ's."""
 
-    def watermark(self, server: str) -> Watermark:
-        """Look at its memory and its watermark.
+    def alarms(self, server: str) -> frozenset[str]:
+        """Return the resources that it is short of, as it says, e.g. ``memory``.
 
         Raises:
-            FaultError: it has none.
+            FaultError: it has no watermark.
             ServiceError: it does not answer.
         """
 
@@ -87,14 +87,14 @@ class Alarmable(Protocol):
         """Publish something that nobody gets, and return why it waits; empty when it is taken.
 
         Raises:
-            FaultError, ServiceError: as for ``watermark``.
+            FaultError, ServiceError: as for ``alarms``.
         """
 
     def set_watermark(self, server: str, limit_bytes: int | None) -> None:
         """Set the watermark until the server ends; None sets what it was when it began.
 
         Raises:
-            FaultError, ServiceError: as for ``watermark``.
+            FaultError, ServiceError: as for ``alarms``.
         """
 
 
