@@ -167,7 +167,7 @@ def test_rabbitmq_above_its_watermark_takes_nothing_until_it_is_healed(
         assert up.site.blocked("rabbitmq") == ""
         evidence += again.heal(up.site)
     assert not [each for each in evidence if not each.holds]
-    assert {each.source for each in evidence} == {"management", "publisher"}
+    assert {each.source for each in evidence} == {"management", "publisher", "process-table"}
 
 
 def _held(url: str) -> int:

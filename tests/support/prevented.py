@@ -223,14 +223,21 @@ def _unpowered(real: RunningSite) -> Lies:
     }
 
 
-def _unalarmed(says_alarm: bool) -> Callable[[RunningSite], Lies]:
-    """Return a site with a RabbitMQ that takes whatever is published, whatever it says."""
+def _unalarmed(*, says_alarm: bool, blocks: bool = False) -> Callable[[RunningSite], Lies]:
+    """Return a site with a RabbitMQ that takes what is published; with ``blocks`` all but once."""
 
     def lies(real: RunningSite) -> Lies:
         lowered: list[int] = []
+        published: list[str] = []
 
         def alarms(_: str) -> frozenset[str]:
-            return frozenset({"memory"} if says_alarm and lowered else ())
+            return frozenset(
+                {"memory"} if says_alarm and lowered and not (blocks and published) else ()
+            )
+
+        def blocked(server: str) -> str:
+            published.append(server)
+            return "told that it is blocked" if blocks and len(published) == 1 else ""
 
         def lower(_: str, limit: int | None) -> None:
             lowered[:] = [] if limit is None else [limit]
@@ -240,7 +247,8 @@ def _unalarmed(says_alarm: bool) -> Callable[[RunningSite], Lies]:
         return {
             "endpoints": {**real.endpoints, "rabbitmq": broker},
             "alarms": alarms,
-            "blocked": lambda _: "",
+            "blocked": blocked,
+            "server_lifetime": lambda _: real.incarnation(),  # type: ignore[attr-defined]
             "set_watermark": lower,
         }
 
@@ -402,6 +410,9 @@ PREVENTIONS: Mapping[str, Sequence[Prevention]] = {
     "memory-alarm": [
         Prevention("the watermark is said to be set, and is not", _unalarmed(says_alarm=False)),
         Prevention("an alarm is said to be raised, and is not", _unalarmed(says_alarm=True)),
+        Prevention(
+            "somebody sets the watermark back at once", _unalarmed(says_alarm=True, blocks=True)
+        ),
     ],
     "node-drain": [Prevention("the node is said to be empty, and its pods serve on", _undrained)],
     "oom": [

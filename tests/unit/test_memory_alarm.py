@@ -16,7 +16,7 @@ from lossmeter.plan.catalogue import Catalogue, Cell, cells
 from lossmeter.plugins import load
 from lossmeter.run.admission import check, needs_alone, strikes_servers
 from lossmeter.world import runtimes
-from lossmeter.world.site import Endpoint
+from lossmeter.world.site import Endpoint, Exit, Incarnation
 from tests.support.fake_probe import FakeProbe
 
 FILE = Path("experiments/reported/celery-memory-alarm.toml")
@@ -86,6 +86,7 @@ class Broker:
 
     alarm: bool = False
     heeds: bool = True
+    lives: Incarnation = field(default_factory=lambda: Incarnation(10, 100, 0))
     probe: FakeProbe = field(default_factory=lambda: FakeProbe([], None))
     base_url: str = ""
     base_urls: tuple[str, ...] = ()
@@ -93,6 +94,16 @@ class Broker:
     endpoints: dict[str, Endpoint] = field(default_factory=dict)
 
     def log(self, name: str) -> str:
+        raise NotImplementedError(name)
+
+    def server_lifetime(self, name: str) -> Incarnation:
+        assert name == "rabbitmq"
+        return self.lives
+
+    def kill_server(self, name: str) -> Exit:
+        raise NotImplementedError(name)
+
+    def start_server(self, name: str) -> None:
         raise NotImplementedError(name)
 
     def alarms(self, server: str) -> frozenset[str]:
@@ -127,7 +138,24 @@ def test_an_alarm_that_stays_speaks_against_its_healing(broker: Broker) -> None:
     fault = choose("memory-alarm", {}).build()
     assert all(each.holds for each in fault.inject(broker))
     broker.heeds = False
-    assert [each.holds for each in fault.heal(broker)] == [False, False]
+    assert [each.holds for each in fault.heal(broker)] == [True, False, False]
+
+
+def test_somebody_else_who_ends_it_speaks_against_it(broker: Broker) -> None:
+    fault = choose("memory-alarm", {}).build()
+    fault.inject(broker)
+    broker.alarm = False
+    assert [each.holds for each in fault.heal(broker)] == [False, True, True]
+
+
+def test_a_broker_that_begins_anew_ends_it_and_nothing_speaks_against_it(broker: Broker) -> None:
+    fault = choose("memory-alarm", {}).build()
+    fault.inject(broker)
+    broker.alarm, broker.lives = False, Incarnation(11, 200, 0)
+    kept, *rest = fault.heal(broker)
+    assert (kept.source, kept.value) == ("process-table", "10/100 became 11/200")
+    assert kept.holds
+    assert all(each.holds for each in rest)
 
 
 def test_without_a_rabbitmq_nothing_is_injected_and_nothing_healed(broker: Broker) -> None:
