@@ -17,16 +17,20 @@ BETWEEN = ("latency", "proxy-down", "partition", "server-kill", "reject-rows", "
 DISKS = ("deadlock", "disk-full", "power-loss")
 PODS = ("pod-delete", "evict", "node-drain", "scale-down")
 BROKER = ("sigkill", "partition", "server-kill")
+# The only fault that takes RabbitMQ, which the reference dispatcher does not use.
+ALARM = ("memory-alarm", "tests/attack/beside-rabbitmq.toml")
 CELLS: dict[str, tuple[tuple[str, str], ...]] = {
     "local": (
         *((fault, "channel") for fault in (*ANYWHERE, *BETWEEN, *DISKS)),
         *((fault, "redis") for fault in (*BROKER, "power-loss")),
         *((fault, "kafka") for fault in (*BROKER, "stop")),
+        ALARM,
     ),
     "docker": (
         *((fault, "channel") for fault in (*ANYWHERE, *BETWEEN, *DISKS, "disconnect")),
         *((fault, "redis") for fault in BROKER),
         ("server-kill", "kafka"),
+        ALARM,
     ),
     "kubernetes": (
         *((fault, "channel") for fault in (*ANYWHERE, *BETWEEN, *PODS)),
@@ -48,7 +52,7 @@ MOMENTS: dict[str, tuple[str, float]] = {
 LIVE = ("load", "fault", "healing", "settling")
 INTERRUPTS = {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM, "SIGHUP": signal.SIGHUP}
 VICTIMS: dict[str, tuple[str, ...]] = {
-    "server killed": ("postgres", "valkey-server", "redis-server", "java", "kafka"),
+    "server killed": ("postgres", "valkey-server", "redis-server", "java", "kafka", "beam.smp"),
     "Toxiproxy killed": ("toxiproxy",),
     "load killed": ("locust",),
 }

@@ -82,7 +82,7 @@ class Running:
         self.output = folder / "output.txt"
         for name in ("home", "tmp"):
             (folder / name).mkdir()
-        names = ("experiments", "targets")
+        names = ("experiments", "targets", "tests")
         for name in names:
             (folder / name).symlink_to(ROOT / name)
         self.environment = {

@@ -44,11 +44,13 @@ def _variants() -> list[Variant]:
     ]
     rejecting = PlannedFault("reject-rows", Trigger(load="before"), None, REJECT)
     watched = PlannedFault("full-queue", Trigger(), None, {"length": 5, "within_s": 3})
+    alarmed = PlannedFault("memory-alarm", Trigger(at_s=1.0), 1.0)
     full = {**SETTINGS, "capacity": 5, "handler_time_s": 0.5, "push_timeout_s": 0.2}
     return [
         *timed,
         Variant("reject-rows", LOAD, (rejecting,), SETTINGS),
         Variant("full-queue", LOAD, (watched,), full),
+        Variant("memory-alarm", LOAD, (alarmed,), SETTINGS),
     ]
 
 

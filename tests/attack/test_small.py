@@ -16,7 +16,7 @@ from lossmeter.plugins import load, names_in
 from lossmeter.run.admission import check
 from lossmeter.world import runtimes
 from tests.attack.fuzz_files import ROOT
-from tests.attack.kill_cases import CELLS, GENTLE, Case
+from tests.attack.kill_cases import ALARM, CELLS, GENTLE, Case
 from tests.attack.kills import available
 
 pytestmark = pytest.mark.alone
@@ -70,7 +70,7 @@ def test_a_seed_and_a_number_name_a_case_for_ever() -> None:
 def test_every_fault_is_tried_wherever_it_can_be() -> None:
     catalogue = Catalogue(Project.of(ROOT))
     experiment = catalogue.experiment(str(ROOT / "tests" / "attack" / "short_faults.py"))
-    every = list(cells(catalogue, experiment, ["channel"], []))
+    every = [*cells(catalogue, experiment, ["channel", str(ROOT / ALARM[1])], [])]
     struck = {planned.fault for cell in every for planned in cell.variant.faults}
     # These two take a store of their own.
     assert {name.replace("_", "-") for name in names_in(faults)} - struck == {

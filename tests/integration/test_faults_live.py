@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 
+import pika
 import psycopg
 import pytest
 
 from lossmeter.faults._fault import choose
 from lossmeter.plan.catalogue import Catalogue
 from lossmeter.world.server_pool import ServerPool
+from lossmeter.world.services import discover
+from lossmeter.world.site import Alarmable, ServersKillable
+from lossmeter.world.waiting import wait_for
 from tests.support.sites import Up, runtime_named, up_on
 
 DOCKER = ("docker",)
@@ -127,6 +131,49 @@ def test_a_fault_of_servers_and_instances_proves_itself_and_heals(
         up.site.check()
     assert not [each for each in evidence if not each.holds]
     assert len({each.source for each in evidence}) >= 2
+
+
+@pytest.mark.parametrize("where", BOTH)
+def test_rabbitmq_above_its_watermark_takes_nothing_until_it_is_healed(
+    where: str, tmp_path: Path
+) -> None:
+    runtime, channel = runtime_named(where), Catalogue.here().target("channel")
+    target = channel.model_copy(update={"services": ("postgres", "rabbitmq")})
+    runtime.prepare([discover()[name] for name in (*target.services, "toxiproxy")], [target], print)
+    fault, again = (choose("memory-alarm", {}).build() for _ in range(2))
+    assert set(fault.needs) <= runtime.capabilities(target)
+    with up_on(runtime, tmp_path, target) as up:
+        assert again.heal(up.site) == []
+        evidence = fault.inject(up.site)
+        url = up.site.endpoints["rabbitmq"].direct["url"]
+        parameters = pika.URLParameters(url)
+        parameters.blocked_connection_timeout = 2
+        with pika.BlockingConnection(parameters) as sender:
+            channel = sender.channel()
+            channel.queue_declare("alarmed")
+            # Nobody tells one that asks for no confirm.
+            channel.basic_publish("", "alarmed", b"1")
+            assert _held(url) == 0
+            evidence += fault.heal(up.site)
+            assert wait_for(lambda: _held(url) == 1, 10)
+        up.site.check()
+        # As after rabbitmqctl, a server that begins anew has its watermark of before.
+        assert isinstance(up.site, Alarmable)
+        assert isinstance(up.site, ServersKillable)
+        evidence += again.inject(up.site)
+        up.site.kill_server("rabbitmq")
+        up.site.start_server("rabbitmq")
+        assert up.site.alarms("rabbitmq") == frozenset()
+        assert up.site.blocked("rabbitmq") == ""
+        evidence += again.heal(up.site)
+    assert not [each for each in evidence if not each.holds]
+    assert {each.source for each in evidence} == {"management", "publisher", "process-table"}
+
+
+def _held(url: str) -> int:
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        declared = connection.channel().queue_declare("alarmed", passive=True)
+        return int(declared.method.message_count)
 
 
 @pytest.mark.parametrize("where", BOTH)

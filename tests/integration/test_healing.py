@@ -17,6 +17,8 @@ from lossmeter.faults._fault import choose
 from lossmeter.plan.catalogue import Catalogue
 from lossmeter.record.facts import Facts
 from lossmeter.world.install.cache import cache_root
+from tests.attack.fuzz_files import ROOT
+from tests.attack.kill_cases import ALARM
 from tests.support.program import COMMAND, left_behind, loading, lossmeter, until
 from tests.support.sites import runtime_named
 
@@ -83,6 +85,7 @@ KINDS = (
     Kind("latency", ("through-proxy",), parameters={"latency_ms": 250}),
     Kind("disk-full", ("statfs", "server-log"), holds_s=2),
     Kind("deadlock", ("server-log", "pg_stat_database"), parameters=LOCKS, holds_s=6),
+    Kind("memory-alarm", ("management", "publisher"), str(ROOT / ALARM[1]), holds_s=2),
     Kind("power-loss", (*LIVES, "mount-table", "server-log"), "redis"),
     Kind("sigkill", LIVES, runtime="docker"),
     Kind("pause", ("process-table", "health-probe"), runtime="docker"),

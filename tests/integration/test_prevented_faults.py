@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lossmeter import faults
-from lossmeter.faults import _children
+from lossmeter.faults import _children, memory_alarm
 from lossmeter.model import Verdict
 from lossmeter.plugins import names_in
 from tests.support.prevented import PAGE, PREVENTIONS, Prevention, carry_out, cases, target
@@ -43,6 +43,7 @@ def test_a_prevented_fault_makes_a_run_inconclusive(
 ) -> None:
     monkeypatch.setattr(_children, "ENDS_WITHIN_S", 0.2)
     monkeypatch.setattr(_children, "ANOTHER_WITHIN_S", 0.2)
+    monkeypatch.setattr(memory_alarm, "HEEDED_WITHIN_S", 0.2)
     result = carry_out(fault, prevention, up, tmp_path)
     assert result.verdict is Verdict.INCONCLUSIVE, result.reason
     assert f"evidence against fault {fault}" in result.reason

@@ -223,6 +223,38 @@ def _unpowered(real: RunningSite) -> Lies:
     }
 
 
+def _unalarmed(*, says_alarm: bool, blocks: bool = False) -> Callable[[RunningSite], Lies]:
+    """Return a site with a RabbitMQ that takes what is published; with ``blocks`` all but once."""
+
+    def lies(real: RunningSite) -> Lies:
+        lowered: list[int] = []
+        published: list[str] = []
+
+        def alarms(_: str) -> frozenset[str]:
+            return frozenset(
+                {"memory"} if says_alarm and lowered and not (blocks and published) else ()
+            )
+
+        def blocked(server: str) -> str:
+            published.append(server)
+            return "told that it is blocked" if blocks and len(published) == 1 else ""
+
+        def lower(_: str, limit: int | None) -> None:
+            lowered[:] = [] if limit is None else [limit]
+
+        at = Address("127.0.0.1", 1)
+        broker = site.Endpoint("rabbitmq", at, {}, {})
+        return {
+            "endpoints": {**real.endpoints, "rabbitmq": broker},
+            "alarms": alarms,
+            "blocked": blocked,
+            "server_lifetime": lambda _: real.incarnation(),  # type: ignore[attr-defined]
+            "set_watermark": lower,
+        }
+
+    return lies
+
+
 def _unrolled(real: RunningSite) -> Lies:
     def roll_out(*_: float) -> Sequence[object]:
         life = real.incarnation()  # type: ignore[attr-defined]
@@ -375,6 +407,13 @@ PREVENTIONS: Mapping[str, Sequence[Prevention]] = {
         Prevention("the network says that it left, and it did not", _connected(member=False)),
     ],
     "evict": [Prevention("the pod is said to have been evicted, and serves on", _untaken)],
+    "memory-alarm": [
+        Prevention("the watermark is said to be set, and is not", _unalarmed(says_alarm=False)),
+        Prevention("an alarm is said to be raised, and is not", _unalarmed(says_alarm=True)),
+        Prevention(
+            "somebody sets the watermark back at once", _unalarmed(says_alarm=True, blocks=True)
+        ),
+    ],
     "node-drain": [Prevention("the node is said to be empty, and its pods serve on", _undrained)],
     "oom": [
         Prevention(

@@ -34,6 +34,8 @@ class Strikes(Enum):
     """A server's process."""
     DISK = auto()
     """The disk that a server keeps its data on."""
+    MEMORY = auto()
+    """What a server makes of its memory; its process goes on."""
     WAY = auto()
     """The way to a server, at the proxy in front of it."""
     TABLE = auto()

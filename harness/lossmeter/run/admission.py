@@ -331,4 +331,4 @@ def disks_of(cell: Cell) -> frozenset[str]:
 def strikes_servers(cell: Cell) -> bool:
     """Return whether a fault of a cell strikes servers themselves, not only the way to them."""
     struck = {strike for chosen in chosen_of(cell) for strike in chosen.kind.strikes}
-    return bool(struck & {Strikes.SERVER, Strikes.DISK})
+    return bool(struck & {Strikes.SERVER, Strikes.DISK, Strikes.MEMORY})

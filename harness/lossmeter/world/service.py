@@ -243,6 +243,23 @@ class SendsOn(Protocol):
     sends_on: bool
 
 
+@runtime_checkable
+class Watermarked(Protocol):
+    """A server that takes nothing more from publishers when its memory is above a watermark.
+
+    Each raises ServiceError when the server does not answer, or refuses.
+    """
+
+    def alarms(self, slot: Slot) -> frozenset[str]:
+        """Ask it which resources it is short of, e.g. ``memory``."""
+
+    def blocked(self, slot: Slot) -> str:
+        """Publish something that nobody gets, and return why it waits; empty when it is taken."""
+
+    def set_watermark(self, slot: Slot, limit_bytes: int | None) -> None:
+        """Set the watermark until the server ends; None sets what it was when it began."""
+
+
 def further_of(service: object) -> Mapping[str, int]:
     """Return the further ports of a server, by their names."""
     return service.further if isinstance(service, ListensFurther) else {}

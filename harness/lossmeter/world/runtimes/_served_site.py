@@ -258,6 +258,22 @@ class ServedSite(Disks):
         super().clear_disk(server)
         self._set.healed(server)
 
+    def alarms(self, server: str) -> frozenset[str]:
+        """Return the resources that a server is short of, as it says."""
+        service, slot = self._set.watermarked(server)
+        return service.alarms(slot)
+
+    def blocked(self, server: str) -> str:
+        """Publish something that nobody gets, and return why it waits; empty when it is taken."""
+        service, slot = self._set.watermarked(server)
+        return service.blocked(slot)
+
+    def set_watermark(self, server: str, limit_bytes: int | None) -> None:
+        """Set a server's watermark until it ends; None sets what it was when it began."""
+        service, slot = self._set.watermarked(server)
+        self._set.spoil(server)
+        service.set_watermark(slot, limit_bytes)
+
     # The end.
 
     def close(self) -> None:

@@ -22,7 +22,15 @@ from lossmeter.world.runtimes._lifetimes import Lifetimes, servers_first
 from lossmeter.world.runtimes._state import check_room, remove_state, state_folder
 from lossmeter.world.runtimes._target import UNASKED
 from lossmeter.world.server_pool import ServerPool
-from lossmeter.world.service import SendsOn, Service, Slot, check_as_new, further_of, renew
+from lossmeter.world.service import (
+    SendsOn,
+    Service,
+    Slot,
+    Watermarked,
+    check_as_new,
+    further_of,
+    renew,
+)
 from lossmeter.world.site import Endpoint, Exit, Incarnation, ProxyControl
 
 S = TypeVar("S", bound="ServerSet")
@@ -249,9 +257,25 @@ class ServerSet(ABC):
 
     def strike(self, name: str) -> None:
         """Note that a fault has struck one: no other run will have it."""
-        self._struck.add(name)
+        self.spoil(name)
         self._unsettled.add(name)
         self._recovering.discard(name)
+
+    def spoil(self, name: str) -> None:
+        """Note that a fault has struck one that is to go on: no other run will have it."""
+        self._struck.add(name)
+
+    def watermarked(self, name: str) -> tuple[Watermarked, Slot]:
+        """Return one that has a watermark of its memory, and its place.
+
+        Raises:
+            FaultError: it has none, or there is none of this name.
+        """
+        slot = self.slot_of(name)
+        service = next(each for each in self._services if each.name == name)
+        if not isinstance(service, Watermarked):
+            raise FaultError(f"server {name} has no watermark of its memory")
+        return service, slot
 
     def slot_of(self, name: str) -> Slot:
         """Return the place of one.

@@ -18,7 +18,7 @@ from lossmeter.world.runtime import Order
 from lossmeter.world.runtimes import _disks
 from lossmeter.world.runtimes._docker_engine import connect, unavailable
 from lossmeter.world.runtimes._docker_events import RUN_LABEL
-from lossmeter.world.runtimes._docker_images import Images, bring
+from lossmeter.world.runtimes._docker_images import Images, bring, replaced
 from lossmeter.world.runtimes._docker_servers import NAME, DockerServers, remove_labelled
 from lossmeter.world.runtimes._docker_site import DockerSite
 from lossmeter.world.runtimes._processes import kill_marked
@@ -28,6 +28,7 @@ from lossmeter.world.runtimes._state import remove_dead
 from lossmeter.world.runtimes._target import no_container
 from lossmeter.world.service import Service
 from lossmeter.world.site import (
+    Alarmable,
     Disconnectable,
     DiskFillable,
     Ending,
@@ -88,6 +89,9 @@ class DockerRuntime:
             more |= set(_CAN_AS_ROOT)
         if _disks.unavailable() is None:
             more |= {PowerCut, DiskFillable}
+        if replaced("rabbitmq") is None:
+            # Ours heeds what the harness asks of it, see images/rabbitmq/entrypoint.sh.
+            more.add(Alarmable)
         return frozenset(_CAN) | more
 
     def prepare(

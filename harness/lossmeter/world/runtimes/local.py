@@ -53,6 +53,7 @@ from lossmeter.world.runtimes._target import (
 )
 from lossmeter.world.service import Service
 from lossmeter.world.site import (
+    Alarmable,
     DiskFillable,
     Ending,
     Exit,
@@ -81,7 +82,7 @@ PAUSED_WITHIN_S = 1.0
 _STILL = frozenset({"stopped", "zombie", "dead", "X"})
 _CAN = (
     *(Startable, Ending, Killable, ProcessTree, Stoppable, Pausable, Replaceable, Rolling),
-    *(ServersKillable, ServersLogged, Grouped),
+    *(ServersKillable, ServersLogged, Alarmable, Grouped),
 )
 
 

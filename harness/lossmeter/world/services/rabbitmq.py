@@ -13,7 +13,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossmeter.errors import ServiceError
 from lossmeter.model import Address
@@ -25,6 +25,10 @@ from lossmeter.world.services._files import IMAGES, accepts, write_for_container
 from lossmeter.world.site import LogLine
 from lossmeter.world.waiting import wait_for
 
+if TYPE_CHECKING:
+    import pika
+
+_Body = Mapping[str, str | int]
 USER, VHOST = "lossmeter", "%2F"
 _MANAGEMENT = "management"
 _ERLANG = ("asn1", "base", "crypto", "inets", "mnesia", "os-mon", "public-key")
@@ -36,7 +40,9 @@ _KEPT = ("rabbitmq_management", "rabbitmq_prelaunch", "rabbitmq_web_dispatch")
 # Inside a container, and below the server's folder on this machine.
 _CONFIGURATION, _PLUGINS = "etc/rabbitmq/conf.d/90-lossmeter.conf", "etc/rabbitmq/enabled_plugins"
 _CONTAINER_DATA, _CONTAINER_MIB = "/var/lib/rabbitmq", 768
-_ANSWER_S, _ENDED_S = 2.0, 5.0
+_ANSWER_S, _ENDED_S, _TAKEN_S = 2.0, 5.0, 1.0
+# See images/rabbitmq/entrypoint.sh.
+_WATERMARK, _NOBODY = "lossmeter_watermark", "lossmeter.nobody"
 
 _TEXT = """\
 listeners.tcp.1 = {listen}
@@ -157,6 +163,39 @@ class RabbitMQ:
         """Ask for users, virtual hosts, what is in them, and connections."""
         return frozenset(_described(slot))
 
+    def alarms(self, slot: Slot) -> frozenset[str]:
+        """Ask for its health: what the management tells of a node otherwise is seconds old."""
+        answer = _answered(slot, "GET", "health/checks/local-alarms")
+        checked = answer.json_object() or {}
+        if "status" not in checked:
+            raise ServiceError(f"rabbitmq on {slot.listen} does not tell its alarms")
+        return frozenset(each["resource"] for each in checked.get("alarms", ()))
+
+    def blocked(self, slot: Slot) -> str:
+        """Publish to a queue that is not there, and wait until it is confirmed."""
+        import pika  # noqa: PLC0415 - heavy, and the CLI must start fast
+
+        try:
+            # What the broker says is blocked is given up after so long.
+            connection = amqp_client.connect(_parameters(slot), _TAKEN_S)
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.basic_publish("", _NOBODY, b"")
+            connection.close()
+        except pika.exceptions.ConnectionBlockedTimeout:
+            return f"told that it is blocked, and nothing confirmed within {_TAKEN_S:g} s"
+        except (pika.exceptions.AMQPError, OSError) as error:
+            raise ServiceError(f"rabbitmq on {slot.listen}: {error!r}") from None
+        return ""
+
+    def set_watermark(self, slot: Slot, limit_bytes: int | None) -> None:
+        """Ask for it by a parameter, which the node heeds."""
+        what = f"global-parameters/{_WATERMARK}"
+        if limit_bytes is not None:
+            _obeyed(slot, "PUT", what, {"value": limit_bytes})
+        elif any(each["name"] == _WATERMARK for each in _asked(slot, "global-parameters")):
+            _obeyed(slot, "DELETE", what)
+
     def variables(self, slot: Slot, address: Address) -> dict[str, str]:
         """Return where a client finds it; ``management`` is around every proxy."""
         return located(
@@ -171,13 +210,18 @@ class RabbitMQ:
 def _logs_in(slot: Slot) -> bool:
     import pika  # noqa: PLC0415 - heavy, and the CLI must start fast
 
-    login = pika.PlainCredentials(USER, slot.password)
-    parameters = pika.ConnectionParameters(slot.listen.host, slot.listen.port, credentials=login)
     try:
-        amqp_client.connect(parameters, _ANSWER_S).close()
+        amqp_client.connect(_parameters(slot), _ANSWER_S).close()
     except (pika.exceptions.AMQPError, OSError):
         return False
     return True
+
+
+def _parameters(slot: Slot) -> pika.ConnectionParameters:
+    import pika  # noqa: PLC0415 - heavy, and the CLI must start fast
+
+    login = pika.PlainCredentials(USER, slot.password)
+    return pika.ConnectionParameters(slot.listen.host, slot.listen.port, credentials=login)
 
 
 def _described(slot: Slot) -> Iterator[str]:
@@ -206,12 +250,19 @@ def _asked(slot: Slot, what: str) -> Any:
     return json.loads(_obeyed(slot, "GET", what))
 
 
-def _obeyed(slot: Slot, method: str, what: str, body: Mapping[str, str] | None = None) -> bytes:
+def _obeyed(slot: Slot, method: str, what: str, body: _Body | None = None) -> bytes:
     """Return what the management answers.
 
     Raises:
         ServiceError: it does not, or refuses.
     """
+    answer = _answered(slot, method, what, body)
+    if answer.status >= 300:
+        raise _refusal(slot, f"refuses with {answer.status}", method, what)
+    return answer.body
+
+
+def _answered(slot: Slot, method: str, what: str, body: _Body | None = None) -> http_client.Answer:
     login = base64.b64encode(f"{USER}:{slot.password}".encode()).decode()
     answer = http_client.ask(
         f"http://{_management(slot)}/api/{what}",
@@ -220,10 +271,13 @@ def _obeyed(slot: Slot, method: str, what: str, body: Mapping[str, str] | None =
         body=None if body is None else json.dumps(body).encode(),
         headers={"Authorization": f"Basic {login}", "Content-Type": "application/json"},
     )
-    if answer is None or answer.status >= 300:
-        word = "does not answer" if answer is None else f"refuses with {answer.status}"
-        raise ServiceError(f"the management of rabbitmq on {slot.listen} {word}: {method} {what}")
-    return answer.body
+    if answer is None:
+        raise _refusal(slot, "does not answer", method, what)
+    return answer
+
+
+def _refusal(slot: Slot, word: str, method: str, what: str) -> ServiceError:
+    return ServiceError(f"the management of rabbitmq on {slot.listen} {word}: {method} {what}")
 
 
 def _quoted(name: str) -> str:

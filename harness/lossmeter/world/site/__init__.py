@@ -34,6 +34,7 @@ from lossmeter.world.site.seen import (
 )
 from lossmeter.world.site.servers import (
     Accountable,
+    Alarmable,
     DiskFillable,
     PowerCut,
     Proxied,
@@ -61,6 +62,7 @@ from lossmeter.world.site.target import (
 
 __all__ = [
     "Accountable",
+    "Alarmable",
     "Disconnectable",
     "Disk",
     "DiskFillable",

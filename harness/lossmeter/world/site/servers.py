@@ -71,6 +71,33 @@ class DiskFillable(ServersLogged, Protocol):
         """Give the room back that was taken; does nothing when none was."""
 
 
+@runtime_checkable
+class Alarmable(Protocol):
+    """The memory of a server can be brought above its watermark, as RabbitMQ's."""
+
+    def alarms(self, server: str) -> frozenset[str]:
+        """Return the resources that it is short of, as it says, e.g. ``memory``.
+
+        Raises:
+            FaultError: it has no watermark.
+            ServiceError: it does not answer.
+        """
+
+    def blocked(self, server: str) -> str:
+        """Publish something that nobody gets, and return why it waits; empty when it is taken.
+
+        Raises:
+            FaultError, ServiceError: as for ``alarms``.
+        """
+
+    def set_watermark(self, server: str, limit_bytes: int | None) -> None:
+        """Set the watermark until the server ends; None sets what it was when it began.
+
+        Raises:
+            FaultError, ServiceError: as for ``alarms``.
+        """
+
+
 class ProxyControl(Protocol):
     """Commands the proxy in front of the servers.
 
