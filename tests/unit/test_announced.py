@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lossmeter.world import programs
+from lossmeter.world.install import announced
 from lossmeter.world.install.announced import Packages, Sizes
 
 UV = [
@@ -117,3 +118,9 @@ def test_a_listener_that_fails_leaves_no_program_behind() -> None:
     with pytest.raises(KeyboardInterrupt):
         programs.run_heard(command, 60, hear)
     assert not Path(f"/proc/{pids[0]}").exists()
+
+
+def test_the_filter_runs_before_any_package_is_installed() -> None:
+    harness = Path(announced.__file__).parents[3]
+    code = f"import sys; sys.path.insert(0, {str(harness)!r}); import {announced.__name__}"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, timeout=60)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lossmeter.record.files import files_below
 from lossmeter.world.install.cache import VARIABLE
 from lossmeter.world.ownership import Owner
 from lossmeter.world.runtimes._state import remove_dead, remove_state
@@ -85,3 +87,15 @@ def test_a_segment_that_the_file_does_not_name_with_its_key_stays(
     )
     remove_state(state)
     assert segment.there
+
+
+def test_a_folder_that_somebody_else_removes_meanwhile_has_no_files(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / name / "data").mkdir(parents=True)
+        (tmp_path / name / "data" / "postmaster.pid").touch()
+    found = files_below(tmp_path, "postmaster.pid")
+    next(found)
+    for name in ("a", "b", "c"):
+        shutil.rmtree(tmp_path / name)
+    assert list(found) == []
+    assert list(files_below(tmp_path / "gone")) == []

@@ -124,6 +124,13 @@ def files_in(folder: Path, pattern: str) -> list[Path]:
         return []
 
 
+def files_below(folder: Path, pattern: str = "*") -> Iterator[Path]:
+    """Yield the files below a folder that match; any of them may come and go meanwhile."""
+    # Path.rglob raises where a folder has gone since its parent was read.
+    for at, _, names in os.walk(folder):
+        yield from (Path(at, name) for name in names if fnmatchcase(name, pattern))
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Write a file at once: a reader sees what was there before, or all of the new one.

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from lossmeter.errors import CacheError
+from lossmeter.record.files import files_below
 from lossmeter.world import isolation, programs
 from lossmeter.world.install.announced import Sizes
 from lossmeter.world.install.progress import bytes_below, told
@@ -148,10 +149,10 @@ class Workshop:
     def _come(self, total: int, took_s: float) -> str:
         """Return how far the download has come; how many bytes are to come, nothing says."""
         # As they came; beside them lies all that they hold, unpacked.
-        zips = list((self.kept / "modules" / "cache" / "download").rglob("*.zip"))
+        zips = list(files_below(self.kept / "modules" / "cache" / "download", "*.zip"))
         left_s = took_s * max(0, total - len(zips)) / len(zips) if zips else None
         left = "" if left_s is None else f", {left_s:.0f} s left"
-        got = sum(each.stat().st_size for each in zips if each.is_file()) / 1e6
+        got = bytes_below(self.kept / "modules" / "cache" / "download", "*.zip") / 1e6
         return f"{self.modules.name}: {len(zips)} of {total} modules, {got:.1f} MB{left}"
 
     def go_version(self) -> str:

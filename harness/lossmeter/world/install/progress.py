@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lossmeter.record.files import files_below
+
 # A terminal is to be read, and a log of a pipeline not to be filled.
 _EVERY_S = 2.0
 
@@ -87,8 +89,7 @@ def told(
 def bytes_below(folder: Path, pattern: str = "*") -> int:
     """Return how many bytes the files below a folder have, which may come and go meanwhile."""
     total = 0
-    with suppress(OSError):
-        for file in folder.rglob(pattern):
-            with suppress(OSError):
-                total += file.stat().st_size if file.is_file() else 0
+    for file in files_below(folder, pattern):
+        with suppress(OSError):
+            total += file.lstat().st_size
     return total

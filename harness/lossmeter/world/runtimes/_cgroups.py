@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from lossmeter.errors import FaultError, ServiceError
+from lossmeter.record.files import files_below
 from lossmeter.world.ownership import Owner
 from lossmeter.world.site import Memory
 
@@ -84,7 +85,7 @@ class Group:
 def members(folder: Path) -> set[int]:
     """Return the processes in a group and in the groups below it; none when it is gone."""
     found: set[int] = set()
-    for file in folder.rglob(_PROCESSES):
+    for file in files_below(folder, _PROCESSES):
         with suppress(OSError):
             found |= {int(line) for line in file.read_text(encoding="ascii").split()}
     # The kernel lists those of an outer pid namespace as 0.

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lossmeter.errors import UnavailableError
+from lossmeter.record.files import files_below
 from lossmeter.world.install.cache import check_own, make_open, state_root
 from lossmeter.world.ownership import Owner
 from lossmeter.world.runtimes._disks import unmount_below
@@ -83,7 +84,7 @@ def remove_dead(kind: str) -> list[str]:
 def _remove_segments(folder: Path) -> list[str]:
     """Remove the System V segments of servers that were killed: the kernel would keep them."""
     removed = []
-    for file in folder.rglob(_POSTMASTER):
+    for file in files_below(folder, _POSTMASTER):
         with suppress(OSError, ValueError, IndexError):
             key, segment = file.read_text(encoding="ascii").splitlines()[6].split()
             if _unused(key, segment):
