@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from abc import abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -14,8 +15,9 @@ from lossmeter.errors import AbsentError, FaultError
 from lossmeter.faults._fault import Fault, Parameters, Strikes, now
 from lossmeter.model import Address, Evidence
 from lossmeter.world.site import Endpoint, Proxied, ProxyControl, Site
+from lossmeter.world.waiting import wait_for
 
-ANSWER_S = 1.0
+ANSWER_S, LOGGED_WITHIN_S = 1.0, 3.0
 ANSWERS = "answers"
 _RIGHT = "names of servers with spaces between, e.g. 'postgres redis'"
 
@@ -150,3 +152,12 @@ def ask(endpoint: Endpoint, where: Address) -> str:
 def asked(source: str, claim: str, said: str, *, answers: bool) -> Evidence:
     """Return what a server said, and whether it should have answered."""
     return now(source, claim, said, (said == ANSWERS) == answers)
+
+
+def said_since(log: Callable[[], str], words: str, before: int) -> int:
+    """Return how often more a server's log has some words than it had before.
+
+    What a server says reaches its log by way of an engine, on a busy machine late: the first
+    time is waited for.
+    """
+    return wait_for(lambda: max(0, log().count(words) - before), LOGGED_WITHIN_S)

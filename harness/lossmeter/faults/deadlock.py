@@ -18,6 +18,7 @@ from psycopg import sql
 
 from lossmeter.errors import FaultError
 from lossmeter.faults._fault import now, within
+from lossmeter.faults._servers import said_since
 from lossmeter.faults._tables import CONNECT_S, AtTable, Connection, Rows, number
 from lossmeter.model import Evidence, plural
 from lossmeter.world.site import ServersLogged, Site
@@ -166,7 +167,7 @@ class Deadlock(AtTable[Takes]):
         try:
             with self.connect(site, _OPTIONS) as connection:
                 connection.execute(self.sql(_DROP))
-                said = logged.server_log("postgres").count(DEADLOCK) - self._logged
+                said = said_since(lambda: logged.server_log("postgres"), DEADLOCK, self._logged)
                 counted = self._reported(connection, said)
         except psycopg.Error as error:
             raise FaultError(f"deadlock could not be taken off the table: {error}") from None

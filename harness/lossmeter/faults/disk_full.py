@@ -10,7 +10,7 @@ import psycopg
 
 from lossmeter.errors import FaultError
 from lossmeter.faults._fault import Strikes, now
-from lossmeter.faults._servers import AtServer, Names, ServerNames
+from lossmeter.faults._servers import AtServer, Names, ServerNames, said_since
 from lossmeter.model import Evidence, plural
 from lossmeter.world.sessions import connect
 from lossmeter.world.site import DiskFillable, Room, Site
@@ -69,7 +69,7 @@ class DiskFull(AtServer[Takes]):
         hit = self._hit.service
         disks.clear_disk(hit)
         again = disks.room(hit)
-        said = disks.server_log(hit).count(NO_SPACE) - self._logged
+        said = said_since(lambda: disks.server_log(hit), NO_SPACE, self._logged)
         fine = again.free_bytes > 0 and not again.refused
         return [
             _statfs(f"the disk of {hit} has room again", again, fine),
