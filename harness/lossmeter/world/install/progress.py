@@ -91,5 +91,5 @@ def bytes_below(folder: Path, pattern: str = "*") -> int:
     total = 0
     for file in files_below(folder, pattern):
         with suppress(OSError):
-            total += file.lstat().st_size
+            total += file.stat().st_size
     return total
