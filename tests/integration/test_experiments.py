@@ -72,7 +72,16 @@ def test_the_proof_of_the_ledger_costs_little(
 def test_who_used_the_cpus_is_counted(crash: dict[str, dict[str, Any]], target: str) -> None:
     cpus = crash[target]["load"]["cpus"]
     servers = {"channel": set(), "kafka": {"kafka"}}.get(target, {"redis"})
-    assert set(cpus) == {"target", "load", "harness", "postgres", "others", "idle", *servers}
+    assert set(cpus) == {
+        "target",
+        "load",
+        "harness",
+        "postgres",
+        "toxiproxy",
+        "others",
+        "idle",
+        *servers,
+    }
     assert all(cpus[name] > 0 for name in ("target", "load", "harness", "postgres"))
     assert sum(cpus.values()) == pytest.approx(len(os.sched_getaffinity(0)), rel=0.25)
 
