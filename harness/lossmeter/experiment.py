@@ -309,7 +309,7 @@ class Experiment:
         bounds: the budget where ``budgets.toml`` has none for it.
         exact: the prediction must be met to the event, else the instrument is wrong.
         alone: nothing may run beside it, since it measures what the machine can do.
-        by_name_only: ``all`` leaves it out, since its load lasts as long as that of all others.
+        by_name_only: ``all`` leaves it out, since it takes long.
     """
 
     name: str

@@ -102,11 +102,12 @@ def command(
         _take(catalogue, run, to)
         return
     from lossmeter.commands._sweep import Asked
+    from lossmeter.report.capacity import EQUAL_RATES
 
     at_once, chosen = at_once_of(jobs, runtime), runtime_named(runtime)
     asked = Asked(
         catalogue=catalogue,
-        experiments=_ordered(catalogue.chosen(experiment or [ALL])),
+        experiments=_ordered(catalogue.chosen(experiment or [ALL, EQUAL_RATES])),
         targets=target or [],
         runtime=chosen,
         seed=seed,
