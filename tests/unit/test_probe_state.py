@@ -82,3 +82,13 @@ def test_what_can_be_read_is(url: str, tmp_path_factory: pytest.TempPathFactory)
     sample = probe.look()
     probe.close()
     assert (sample.ok, sample.queue_length, sample.in_flight) == (True, 0, 0)
+
+
+@pytest.mark.parametrize("url", ["null"], indirect=True)
+def test_one_that_does_not_know_its_queue_yet_is_given_time(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    known = threading.Timer(1.0, lambda: monkeypatch.setenv("STATE", ""))
+    known.start()
+    _probe(url, tmp_path_factory).check_readable([url], "odd")
+    known.join()

@@ -27,6 +27,7 @@ from lossmeter.world.waiting import wait_for
 
 EVERY_S = 0.01
 ANSWER_WITHIN_S, READABLE_WITHIN_S = 1.0, 3.0
+KNOWN_WITHIN_S = 5.0
 # Beyond this, a number is none that counts events.
 MOST = 2**62
 _REDIRECTS = range(300, 400)
@@ -34,10 +35,16 @@ _REDIRECTS = range(300, 400)
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Why a target's answer about itself cannot be read; ``for_good``: waiting mends nothing."""
+    """Why a target's answer about itself cannot be read.
+
+    Attributes:
+        for_good: waiting mends nothing.
+        not_yet: it says nothing where a number is to be, as one may that has just started.
+    """
 
     why: str
     for_good: bool
+    not_yet: bool = False
 
 
 class HealthProbe:
@@ -248,13 +255,17 @@ class _View:
         return self._read(asked_ns, answered_ns, answer)
 
     def check(self) -> None:
-        """Ask once, and find out whether the answer says what the target's file promises.
+        """Find out whether it answers what the target's file promises.
 
         Raises:
             UsageError: it does not; names the field.
         """
-        if (problem := self.problem(READABLE_WITHIN_S)) is not None:
-            raise UsageError(problem.why)
+        ends = time.monotonic() + KNOWN_WITHIN_S
+        while (problem := self.problem(READABLE_WITHIN_S)) is not None:
+            # What has just joined its broker may not know what waits there.
+            if not problem.not_yet or time.monotonic() > ends:
+                raise UsageError(problem.why)
+            time.sleep(EVERY_S)
 
     def problem(self, within_s: float) -> Unreadable | None:
         """Return why its answer cannot be read; it may take ``within_s`` to begin to answer."""
@@ -269,17 +280,17 @@ class _View:
                 f"{where} answers {answer.status}; right is 200, without a redirect",
                 for_good=answer.status in _REDIRECTS,
             )
-        why = None if self._http.state is None else self._state_problem(where, answer)
-        return None if why is None else Unreadable(why, for_good=True)
+        return None if self._http.state is None else self._state_problem(where, answer)
 
-    def _state_problem(self, where: str, answer: Answer) -> str | None:
+    def _state_problem(self, where: str, answer: Answer) -> Unreadable | None:
         state = answer.json_object()
         if state is None:
             kind = f"is {answer.encoding}-encoded" if answer.encoding else "is no JSON object"
-            return (
+            why = (
                 f"{where}: the answer {kind}, it begins {answer.body[:40]!r}; right is a JSON "
                 f"object with a whole number at {self._http.queue_length}"
             )
+            return Unreadable(why, for_good=True)
         for name in ("queue_length", "in_flight", "without_room"):
             at = getattr(self._http, name)
             there = _at(state, at)
@@ -287,11 +298,12 @@ class _View:
                 # Its length is read elsewhere, or not at all.
                 continue
             if _number(state, at) is None and (name == "queue_length" or there is not None):
-                return (
+                why = (
                     f"{where}: http.{name} names {at}, and there the answer has "
                     f"{'nothing' if there is None else repr(there)}; right is a whole number, 0 "
                     "or more"
                 )
+                return Unreadable(why, for_good=True, not_yet=there is None)
         return None
 
     def _answer(self, path: str) -> Answer | None:
