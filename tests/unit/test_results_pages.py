@@ -17,7 +17,7 @@ from lossmeter.studies.standing import State
 
 ROOT = Path(__file__).resolve().parents[2]
 # Pages that were made before digests were kept. It may only become less: lower it when it does.
-WITHOUT_DIGEST = 21
+WITHOUT_DIGEST = 18
 
 
 def test_no_page_is_older_than_what_its_numbers_rest_on() -> None:
