@@ -32,11 +32,6 @@ from tests.support.judged_runs import (
 from tests.support.resealed import resealed
 
 
-@pytest.fixture
-def a_run(tmp_path: Path) -> Run:
-    return Run(tmp_path)
-
-
 def test_a_proven_lossless_run_passes(a_run: Run) -> None:
     result = a_run.judged()
     assert result.verdict is Verdict.PASS, result.reason

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from lossmeter.judge.verdict import judge_facts
@@ -16,11 +14,6 @@ from tests.support.judged_runs import (
     Run,
     a_fault,
 )
-
-
-@pytest.fixture
-def a_run(tmp_path: Path) -> Run:
-    return Run(tmp_path)
 
 
 def _recovery_s(a_run: Run, gaps: list[tuple[int, int]], *faults: FaultRecord) -> float | None:

@@ -36,15 +36,12 @@ def limit(cpus: Cpus) -> str:
 
 def limits_table(runs: Sequence[JudgedRun], found: Sequence[Tier]) -> str:
     """Return what each target was limited by; empty where no run shows it."""
-    shown = {tier.target: _cpus(runs, tier) for tier in _telling(found)}
-    shown = {target: cpus for target, cpus in shown.items() if cpus}
-    names = list(dict.fromkeys(name for cpus in shown.values() for name in cpus))
+    shown = [(tier, cpus) for tier in _telling(found) if (cpus := _cpus(runs, tier))]
+    names = list(dict.fromkeys(name for _, cpus in shown for name in cpus))
     # What nobody used stands last, as in the words for one run.
     names.sort(key=lambda name: name == IDLE)
     rows = []
-    for tier in _telling(found):
-        if (cpus := shown.get(tier.target)) is None:
-            continue
+    for tier, cpus in shown:
         used = [f"{cpus[name]:.2f}" if name in cpus else "" for name in names]
         why = "–" if tier.kept else limit(cpus)
         rows.append([markdown_cell(tier.target), f"{tier.rate_per_s:,.0f}/s", *used, why])

@@ -12,9 +12,8 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
 
-from lossmeter.world.install.progress import amount, told
+from lossmeter.world.install.progress import amount, counted, told
 
 # uv counts in 1,024 and says KiB; pip counts in 1,000 and says kB.
 _UNITS = {"B": 1, "bytes": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9}
@@ -24,16 +23,6 @@ _OVER = re.compile(r"\s*Downloaded (\S+)")
 _TARBALL = re.compile(r"npm http fetch GET 200 \S+\.tgz ")
 # The names that npm has for what this machine is.
 _PROCESSORS = {"x86_64": "x64", "aarch64": "arm64"}
-
-
-class Announced(Protocol):
-    """Hears an installer's lines, and says how far it has come."""
-
-    def hear(self, line: str) -> None:
-        """Take one line of what it wrote."""
-
-    def line(self, took_s: float) -> str:
-        """Return how far it has come after so many seconds."""
 
 
 class Sizes:
@@ -80,9 +69,7 @@ class Packages:
 
     def line(self, took_s: float) -> str:
         """Return e.g. ``12 of 34 packages, 3.1 MB, 4 s left``."""
-        left = max(0, self._total - self._come)
-        left_s = f", {took_s * left / self._come:.0f} s left" if self._come else ""
-        return f"{self._come} of {self._total} packages, {self._got() / 1e6:.1f} MB{left_s}"
+        return counted(self._come, self._total, "packages", self._got(), took_s)
 
 
 def _locked(lock: Path) -> int:

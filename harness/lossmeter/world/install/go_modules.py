@@ -21,7 +21,7 @@ from lossmeter.errors import CacheError
 from lossmeter.record.files import files_below
 from lossmeter.world import isolation, programs
 from lossmeter.world.install.announced import Sizes
-from lossmeter.world.install.progress import bytes_below, told
+from lossmeter.world.install.progress import bytes_below, counted, size_of, told
 
 _GO_LOCK = Path(__file__).with_name("requirements-go.lock")
 _STEP_S = 600.0
@@ -150,10 +150,8 @@ class Workshop:
         """Return how far the download has come; how many bytes are to come, nothing says."""
         # As they came; beside them lies all that they hold, unpacked.
         zips = list(files_below(self.kept / "modules" / "cache" / "download", "*.zip"))
-        left_s = took_s * max(0, total - len(zips)) / len(zips) if zips else None
-        left = "" if left_s is None else f", {left_s:.0f} s left"
-        got = bytes_below(self.kept / "modules" / "cache" / "download", "*.zip") / 1e6
-        return f"{self.modules.name}: {len(zips)} of {total} modules, {got:.1f} MB{left}"
+        come = counted(len(zips), total, "modules", size_of(zips), took_s)
+        return f"{self.modules.name}: {come}"
 
     def go_version(self) -> str:
         """Return e.g. ``go1.26.6``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -59,6 +59,12 @@ def amount(got: int, total: int | None, took_s: float) -> str:
     return of if left_s is None else f"{of}, {left_s:.0f} s left"
 
 
+def counted(come: int, total: int, noun: str, size: int, took_s: float) -> str:
+    """Return e.g. ``12 of 34 modules, 3.1 MB, 4 s left``, where only their number is known."""
+    left = f", {took_s * max(0, total - come) / come:.0f} s left" if come else ""
+    return f"{come} of {total} {noun}, {size / 1e6:.1f} MB{left}"
+
+
 @contextmanager
 def told(
     line: Callable[[float], str], say: Callable[[str], None], every_s: float = _EVERY_S
@@ -88,8 +94,13 @@ def told(
 
 def bytes_below(folder: Path, pattern: str = "*") -> int:
     """Return how many bytes the files below a folder have, which may come and go meanwhile."""
+    return size_of(files_below(folder, pattern))
+
+
+def size_of(files: Iterable[Path]) -> int:
+    """Return how many bytes files have, which may be gone by now."""
     total = 0
-    for file in files_below(folder, pattern):
+    for file in files:
         with suppress(OSError):
             total += file.stat().st_size
     return total
