@@ -38,6 +38,11 @@ class Verdict(StrEnum):
     INCONCLUSIVE = "inconclusive"
     ERROR = "error"
 
+    @property
+    def judged(self) -> bool:
+        """Return whether it says anything about the target."""
+        return self in {Verdict.PASS, Verdict.FAIL}
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:

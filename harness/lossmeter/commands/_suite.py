@@ -188,7 +188,7 @@ class LosslessRunner:
 
 def _demand_a_verdict(made: LosslessRun) -> None:
     result = made.result
-    if result.verdict not in {Verdict.PASS, Verdict.FAIL}:
+    if not result.verdict.judged:
         raise NotJudgedError(f"{result.experiment} on {result.target}: {result.reason}")
     found = {name: getattr(result.counts, name) for name in _VIOLATIONS}
     if any(found.values()):

@@ -130,11 +130,10 @@ def _fill(row: Row, results: Sequence[Result], runs: Path) -> None:
     """Add what runs showed; those that were not judged show nothing."""
     from lossmeter.errors import HarnessError
     from lossmeter.judge.verdict import measured
-    from lossmeter.model import Verdict
 
     row.made = len(results)
     for result in results:
-        if result.verdict not in {Verdict.PASS, Verdict.FAIL}:
+        if not result.verdict.judged:
             continue
         try:
             value = measured(runs / result.run_id, row.number.measure)

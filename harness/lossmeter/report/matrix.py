@@ -19,7 +19,6 @@ from lossmeter.report.recorded import JudgedRun
 CELL = ["experiment", "target", "runtime"]
 # The gravest verdict of a cell's runs stands for the cell.
 GRAVITY = (Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.FAIL, Verdict.PASS)
-_JUDGED = {Verdict.PASS, Verdict.FAIL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ def runs_frame(runs: Sequence[JudgedRun]) -> pd.DataFrame:
     rows = []
     for run in runs:
         result = run.result
-        judged = result.verdict in _JUDGED
+        judged = result.verdict.judged
         rows.append(
             {
                 "experiment": result.experiment,

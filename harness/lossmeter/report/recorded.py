@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lossmeter.errors import AlteredError, UsageError
 from lossmeter.judge.again import Judge
-from lossmeter.model import Verdict, plural
+from lossmeter.model import plural
 from lossmeter.plan.tables import first_problem
 from lossmeter.record.facts import Facts
 from lossmeter.record.files import read_bytes, why
@@ -61,7 +61,7 @@ class JudgedRun:
     @property
     def judged(self) -> bool:
         """Return whether it says anything about its target."""
-        return self.result.verdict in {Verdict.PASS, Verdict.FAIL}
+        return self.result.verdict.judged
 
     @property
     def what(self) -> str:

@@ -83,7 +83,7 @@ def plan(
     results = [r for r in results if r.experiment == without_numbers(r.experiment)]
     ran = dict.fromkeys((result.experiment, result.target) for result in results)
     elsewhere = tuple(cell for cell in ran if budgets.place_of_run(*cell) is None)
-    conclusive = [r for r in results if r.verdict in {Verdict.PASS, Verdict.FAIL}]
+    conclusive = [r for r in results if r.verdict.judged]
     runtimes = sorted({result.runtime for result in conclusive})
     changes: list[Tightening] = []
     kept: list[tuple[str, str]] = []

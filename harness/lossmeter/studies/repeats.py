@@ -168,7 +168,7 @@ def _interval(lost: Sequence[int], seed: int) -> tuple[float | None, float | Non
 
 
 def _judged(results: Sequence[Result]) -> list[Result]:
-    return [result for result in results if result.verdict in {Verdict.PASS, Verdict.FAIL}]
+    return [result for result in results if result.verdict.judged]
 
 
 def _broken(judged: Sequence[Result]) -> int:

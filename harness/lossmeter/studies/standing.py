@@ -102,7 +102,7 @@ class Made(BaseModel):
     @property
     def judged(self) -> bool:
         """Return whether it says anything."""
-        return self.verdict in {Verdict.PASS, Verdict.FAIL}
+        return self.verdict.judged
 
     @property
     def gravity(self) -> tuple[int, ...]:
